@@ -1,0 +1,1 @@
+"""SensorThings, server-sent live readings and pages over HTTP."""

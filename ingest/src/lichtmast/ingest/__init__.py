@@ -1,0 +1,1 @@
+"""From bytes on a socket to observations on disk: doors, log, pipeline, acknowledgements."""

@@ -1,0 +1,1 @@
+"""The register of tenants, assets, devices, deployments and datastreams."""

@@ -1,0 +1,142 @@
+"""The port: what every observation store offers, and the columns that cross it.
+
+One `Batch` is one transaction: observations, pack ledger, quarantine and log offset become durable together or not at
+all (DESIGN section 2, step 3). Times are microseconds since 1970 UTC, as int64.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, Protocol
+
+import pyarrow as pa
+
+OBSERVATION_SCHEMA: Final = pa.schema(
+    [
+        pa.field("datastream_id", pa.int32(), nullable=False),
+        pa.field("phenomenon_time", pa.int64(), nullable=False),
+        pa.field("result", pa.float64()),  # numbers, and booleans as 0 and 1; null where the result is text
+        pa.field("result_text", pa.string()),  # null where the result is a number
+        pa.field("quality", pa.int32(), nullable=False),  # bits of lichtmast.wire.quality.Quality
+        pa.field("result_time", pa.int64(), nullable=False),  # when the server received it
+    ]
+)
+
+LEDGER_SCHEMA: Final = pa.schema(
+    [
+        pa.field("device", pa.string(), nullable=False),  # tenant/device, or the empty string where unknown
+        pa.field("epoch", pa.int64()),  # null for packs without lm-epoch and lm-seq
+        pa.field("seq", pa.int64()),
+        pa.field("received_at", pa.int64(), nullable=False),
+        pa.field("log_seq", pa.int64(), nullable=False),  # position in the log
+        pa.field("part", pa.int32(), nullable=False),  # position inside that log message, 0 where it holds one pack
+        pa.field("outcome", pa.int8(), nullable=False),  # Outcome
+        pa.field("readings", pa.int32(), nullable=False),  # rows stored from this pack
+        pa.field("digest", pa.uint64(), nullable=False),  # xxh3-64 of the payload
+        pa.field("transport", pa.int8(), nullable=False),  # Transport
+    ]
+)
+
+QUARANTINE_SCHEMA: Final = pa.schema(
+    [
+        pa.field("log_seq", pa.int64(), nullable=False),
+        pa.field("part", pa.int32(), nullable=False),
+        pa.field("device", pa.string(), nullable=False),
+        pa.field("received_at", pa.int64(), nullable=False),
+        pa.field("transport", pa.int8(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # Refusal value
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("content_format", pa.int32(), nullable=False),  # 0 where the transport tells none
+        pa.field("payload", pa.binary(), nullable=False),  # exactly what arrived
+    ]
+)
+
+PROGRESS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("device", pa.string(), nullable=False),
+        pa.field("epoch", pa.int64(), nullable=False),
+        pa.field("upto", pa.int64(), nullable=False),  # every seq from 1 to here has arrived
+        pa.field("ranges", pa.list_(pa.int64()), nullable=False),  # first, last, first, last ... above upto
+    ]
+)
+
+
+class Outcome(IntEnum):
+    """What became of one pack that arrived."""
+
+    STORED = 0
+    QUARANTINED = 1
+    DUPLICATE = 2
+
+
+class Transport(IntEnum):
+    """How a pack came in."""
+
+    MQTT = 0
+    COAP = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All that one transaction makes durable. `offset` is the last position of `log` that the batch covers."""
+
+    observations: pa.Table
+    ledger: pa.Table
+    quarantine: pa.Table
+    log: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackKey:
+    """The identity of a pack: who sent it, in which life of its outbox, with which number."""
+
+    device: str
+    epoch: int
+    seq: int
+
+
+class ObservationStore(Protocol):
+    """What the pipeline writes and everyone reads. Methods block: call them in a thread from async code.
+
+    One thread at a time may call the writing methods; readers may run beside it in any number of threads.
+    """
+
+    def commit(self, batch: Batch) -> None:
+        """Make the batch durable as one transaction, fsync included. Raises StoreError; then nothing of it is there."""
+
+    def offset(self, log: str) -> int:
+        """The last log position that is on disk; 0 where there is none."""
+
+    def range(
+        self, datastream_ids: Sequence[int], start_us: int, end_us: int, *, limit: int, descending: bool = False
+    ) -> pa.Table:
+        """Observations with start <= phenomenon time < end, ordered by time then datastream, at most `limit`."""
+
+    def count(self, datastream_id: int, start_us: int, end_us: int) -> int:
+        """How many observations of one datastream lie in start <= phenomenon time < end."""
+
+    def latest(self, datastream_ids: Sequence[int] | None = None) -> pa.Table:
+        """The observation with the latest phenomenon time of each datastream (all of them where None)."""
+
+    def aggregate(self, datastream_id: int, start_us: int, end_us: int, bucket_us: int) -> pa.Table:
+        """Columns bucket (start, int64), count, mean, minimum, maximum; buckets start at multiples of bucket_us."""
+
+    def existing_times(self, keys: pa.Table) -> pa.Table:
+        """Of (datastream_id, phenomenon_time) keys, those that are stored already."""
+
+    def digests(self, keys: Sequence[PackKey]) -> dict[PackKey, int]:
+        """The payload digest of each pack that the ledger holds as stored or quarantined."""
+
+    def progress(self) -> pa.Table:
+        """PROGRESS_SCHEMA: which packs of each device and epoch have arrived, as of `offset`."""
+
+    def erase(self, datastream_id: int, start_us: int, end_us: int) -> int:
+        """Remove observations for good, from hot and sealed data alike; returns how many rows went."""
+
+    def export(self, path: Path, *, form: str, start_us: int, end_us: int, datastream_ids: Sequence[int] | None) -> int:
+        """Write observations to `path` as `parquet` or `csv`; returns the rows written."""
+
+    def close(self) -> None:
+        """Release files. Committed data is durable without it."""

@@ -1,0 +1,33 @@
+"""Every limit of the wire, named once. Units are last in the names."""
+
+TENANT_LENGTH = 6
+DEVICE_LENGTH_MIN = 3
+DEVICE_LENGTH_MAX = 40
+
+# A pack as a whole (our own limits; RFC 8428 has none).
+PACK_BYTES_MAX = 64 * 1024
+PACK_BYTES_MAX_COAP = 1_024
+"""What a pack on CoAP should fit in (DESIGN section 6); larger ones travel by Block1 up to PACK_BYTES_MAX."""
+PACK_RECORDS_MAX = 1_000
+PACK_DEPTH_MAX = 4
+NAME_LENGTH_MAX = 255
+TEXT_VALUE_LENGTH_MAX = 1_024
+NUMBER_LENGTH_MAX = 64
+"""Characters of one JSON number; the longest float64 needs 24."""
+
+# Time policy for absolute times, relative to the moment of reception.
+TIME_PAST_MAX_S = 30 * 24 * 3600
+TIME_FUTURE_MAX_S = 5 * 60
+SENML_RELATIVE_BELOW = 2**28
+"""RFC 8428 section 4.5.3: time sums below this are relative to now."""
+
+EPOCH_MAX = 2**53 - 1
+SEQ_MAX = 2**53 - 1
+"""Largest integers that every JSON reader keeps exact (RFC 7493 section 2.2)."""
+
+ENVELOPE_PACKS_MAX = 4_096
+ENVELOPE_BYTES_MAX = 900 * 1024
+"""One log message of grouped packs; below the broker's max_payload of 1 MiB with room for headers."""
+
+ACK_RANGES_MAX = 16
+ACK_REFUSALS_MAX = 16
