@@ -11,6 +11,8 @@ PACK_BYTES_MAX_COAP = 1_024
 PACK_RECORDS_MAX = 1_000
 PACK_DEPTH_MAX = 4
 NAME_LENGTH_MAX = 255
+SUFFIX_LENGTH_MAX = 180
+"""What follows the device URN in a name; the longest URN of ours has 58 characters, so the name stays within 255."""
 TEXT_VALUE_LENGTH_MAX = 1_024
 NUMBER_LENGTH_MAX = 64
 """Characters of one JSON number; the longest float64 needs 24."""
@@ -20,6 +22,10 @@ TIME_PAST_MAX_S = 30 * 24 * 3600
 TIME_FUTURE_MAX_S = 5 * 60
 SENML_RELATIVE_BELOW = 2**28
 """RFC 8428 section 4.5.3: time sums below this are relative to now."""
+TIME_SUM_MAX_S = 10**11
+"""A sum of base time and time further from zero than this (the year 5138) is no time at all."""
+TIME_BELOW_S = 4_102_444_800
+"""2100-01-01T00:00:00Z: phenomenon times from here on are refused, whatever the clock says."""
 
 EPOCH_MAX = 2**53 - 1
 SEQ_MAX = 2**53 - 1

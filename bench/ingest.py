@@ -1,0 +1,345 @@
+"""How many packs a second go from MQTT to disk, and what each costs: `scripts/bench ingest`.
+
+One process is Lichtmast's ingest tier as `lichtmast up` composes it (broker as its child, roster of 5,000 devices, pipeline,
+DuckDB store with fsync on every commit); this process is the load. Both share the machine's cores. Packs hold 6 readings and come
+by MQTT QoS 1 over 16 connections that publish for all devices in turn, each with up to 1,000 packs unacknowledged.
+
+live    packs are sent as fast as the broker takes them while the pipeline stores them; the clock stops when all are
+        committed.
+drain   the log is filled while the pipeline is stopped; the clock runs from its start until all are committed.
+rss     afterwards 5,000 clients connect and subscribe to their acknowledgements; memory of Lichtmast and broker together.
+
+The log fsyncs each second here (`sync_interval: 1s`), as DESIGN allows a benchmark; the store always fsyncs before it counts.
+Last line: JSON {live_packs_per_s, drain_packs_per_s, cpu_us_per_pack, rss_mb, ...}, medians of five rounds.
+"""
+
+import asyncio
+import json
+import os
+import selectors
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+DEVICES = 5_000
+ROUNDS = 5
+LIVE_PACKS = 200_000
+DRAIN_PACKS = 200_000
+CONNECTIONS = 16
+IN_FLIGHT_MAX = 1_000
+CHUNK = 250
+PROFILE = "air-quality"
+READINGS = 6
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# The server: Lichtmast in a process of its own, told on its standard input when to stop and start the pipeline.
+
+
+async def serve(folder: Path) -> None:
+    from lichtmast.ingest.announcer import Announcer
+    from lichtmast.ingest.broker import Broker, BrokerSettings
+    from lichtmast.ingest.log import Log
+    from lichtmast.ingest.pipeline.run import Pipeline
+    from lichtmast.registry import DeviceStatus, NewDevice, Registry
+    from lichtmast.store import DuckStore
+    from lichtmast.wire import DeviceId
+
+    with Registry.open(folder / "registry.sqlite") as registry:
+        registry.ensure_tenant("gm0402")
+        devices = [
+            NewDevice(DeviceId("gm0402", f"lm-{number:05d}"), PROFILE, None, DeviceStatus.ACTIVE)
+            for number in range(DEVICES)
+        ]
+        registry.register_devices(devices, at_us=time.time_ns() // 1000)
+        store = DuckStore.open(folder / "store", clock_us=lambda: time.time_ns() // 1000)
+        async with Broker(BrokerSettings(folder / "broker", mqtt_port=0, sync_interval="1s")) as broker:
+            announcer = Announcer("::1", broker.client_port, broker.user, broker.password)
+            announcing = asyncio.create_task(announcer.run())
+            pipeline: Pipeline | None = None
+            running: asyncio.Task[None] | None = None
+            orders = asyncio.StreamReader()
+            await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+            while order := (await orders.readline()).decode().strip():
+                if order == "start":
+                    pipeline = Pipeline(
+                        lambda: Log(broker.client_url, broker.user, broker.password), store, registry, announcer
+                    )
+                    running = asyncio.create_task(pipeline.run())
+                    await pipeline.ready.wait()
+                elif order == "stop" and running is not None:
+                    running.cancel()
+                    await asyncio.gather(running, return_exceptions=True)
+                done = pipeline.statistics if pipeline is not None else None
+                answer = {
+                    "mqtt_port": broker.mqtt_port,
+                    "broker_pid": broker.pid,
+                    "cpu_s": time.process_time(),
+                    "packs": done.packs if done else 0,
+                    "quarantined": done.quarantined if done else 0,
+                    "duplicates": done.duplicates if done else 0,
+                    "batches": done.batches if done else 0,
+                    "restarts": done.restarts if done else 0,
+                    "announced": announcer.announced,
+                }
+                print(json.dumps(answer), flush=True)
+            announcing.cancel()
+            if running is not None:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+        store.close()
+
+
+class Server:
+    """The process above."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "serve", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def order(self, word: str) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("the server ended; see its words above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def wait_packs(self, count: int, timeout_s: float) -> dict[str, Any]:
+        until_s = time.monotonic() + timeout_s
+        while time.monotonic() < until_s:
+            state = self.order("state")
+            if state["packs"] >= count:
+                return state
+            time.sleep(0.02)
+        raise SystemExit(f"only {self.order('state')} of {count} packs were stored in {timeout_s} s")
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(30)
+
+
+# The load: MQTT 3.1.1 written by hand, because a client library would take the core that is to be measured.
+
+
+def connect_packet(client: str) -> bytes:
+    """CONNECT with clean session, no keep-alive (MQTT 3.1.1 section 3.1)."""
+    body = b"\x00\x04MQTT\x04\x02\x00\x00" + struct.pack(">H", len(client)) + client.encode()
+    return bytes([0x10, len(body)]) + body
+
+
+def subscribe_packet(topic: str) -> bytes:
+    """SUBSCRIBE with QoS 0 (section 3.8)."""
+    body = struct.pack(">HH", 1, len(topic)) + topic.encode() + b"\x00"
+    return bytes([0x82, len(body)]) + body
+
+
+class Fleet:
+    """All devices of the bench, and the next number of each."""
+
+    def __init__(self) -> None:
+        from lichtmast.wire import load_profiles
+
+        uplinks = load_profiles()[PROFILE].uplinks[:READINGS]
+        tail = "".join(
+            f',{{"n":"{one.suffix}","u":"{one.unit}","v":{_value(one.minimum, one.maximum, place)}}}'
+            for place, one in enumerate(uplinks[1:], 1)
+        )
+        first = uplinks[0]
+        self.templates = [
+            (
+                f'[{{"bn":"urn:dev:lm:gm0402:lm-{number:05d}","bt":%b,"lm-epoch":1,"lm-seq":%d,'
+                f'"n":"{first.suffix}","u":"{first.unit}","v":{_value(first.minimum, first.maximum, number)}}}{tail}]'
+            ).encode()
+            for number in range(DEVICES)
+        ]
+        topics = [f"lm/gm0402/lm-{number:05d}/up".encode() for number in range(DEVICES)]
+        self.heads = [struct.pack(">H", len(topic)) + topic for topic in topics]
+        self.sent = 0
+
+    def publications(self, count: int) -> bytes:
+        """The next packs of the fleet as PUBLISH packets, QoS 1 (section 3.3)."""
+        now = b"%.3f" % time.time()
+        parts = []
+        heads, templates = self.heads, self.templates
+        for number in range(self.sent, self.sent + count):
+            device = number % DEVICES
+            payload = templates[device] % (now, number // DEVICES + 1)
+            identifier = number % 65_535 + 1
+            length = len(heads[device]) + 2 + len(payload)
+            parts.append(
+                b"\x32%c%c%b%c%c%b"
+                % (length & 0x7F | 0x80, length >> 7, heads[device], identifier >> 8, identifier & 0xFF, payload)
+            )
+        self.sent += count
+        return b"".join(parts)
+
+    @property
+    def example(self) -> bytes:
+        """One pack, to be shown."""
+        return self.templates[0] % (b"%.3f" % time.time(), 1)
+
+
+def _value(minimum: float | None, maximum: float | None, salt: int) -> str:
+    low, high = minimum or 0.0, 100.0 if maximum is None else maximum
+    return f"{low + (high - low) * ((salt * 37 % 100) / 200):.6g}"
+
+
+def connect(port: int, client: str) -> socket.socket:
+    connection = socket.create_connection(("::1", port))
+    connection.sendall(connect_packet(client))
+    if connection.recv(4) != b"\x20\x02\x00\x00":
+        raise SystemExit("the broker refused the load's connection")
+    return connection
+
+
+def send(port: int, fleet: Fleet, packs: int) -> None:
+    """Publish so many packs over all connections, and wait for every PUBACK."""
+    selector = selectors.DefaultSelector()
+    waiting: dict[socket.socket, bytes] = {}
+    in_flight: dict[socket.socket, int] = {}
+    for number in range(CONNECTIONS):
+        connection = connect(port, f"bench-{number}")
+        connection.setblocking(False)  # noqa: FBT003 - the socket API
+        selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        waiting[connection], in_flight[connection] = b"", 0
+    left, unacknowledged, rest = packs, packs, dict.fromkeys(waiting, 0)
+    while unacknowledged:
+        for key, events in selector.select(10):
+            connection = key.fileobj
+            assert isinstance(connection, socket.socket)
+            if events & selectors.EVENT_READ:
+                came = len(connection.recv(65_536)) + rest[connection]
+                done, rest[connection] = divmod(came, 4)
+                in_flight[connection] -= done
+                unacknowledged -= done
+            if events & selectors.EVENT_WRITE and (waiting[connection] or left):
+                if not waiting[connection] and in_flight[connection] <= IN_FLIGHT_MAX - CHUNK:
+                    count = min(CHUNK, left)
+                    waiting[connection] = fleet.publications(count)
+                    in_flight[connection] += count
+                    left -= count
+                if waiting[connection]:
+                    waiting[connection] = waiting[connection][connection.send(waiting[connection]) :]
+            wanted = selectors.EVENT_READ
+            if waiting[connection] or (left and in_flight[connection] <= IN_FLIGHT_MAX - CHUNK):
+                wanted |= selectors.EVENT_WRITE
+            if key.events != wanted:
+                selector.modify(connection, wanted)
+    for connection in waiting:
+        connection.close()
+
+
+def resident_mb(*pids: int) -> float:
+    return sum(psutil.Process(pid).memory_info().rss for pid in pids) / 1e6
+
+
+def measure_memory(server: Server, state: dict[str, Any]) -> dict[str, float]:
+    """Memory with every device connected and subscribed, all at once."""
+    clients = []
+    for number in range(DEVICES):
+        client = connect(state["mqtt_port"], f"lm-{number:05d}")
+        client.sendall(subscribe_packet(f"lm/gm0402/lm-{number:05d}/ack"))
+        clients.append(client)
+    for client in clients:
+        if client.recv(5)[:1] != b"\x90":
+            raise SystemExit("a subscription to acknowledgements was refused")
+    memory = {
+        "lichtmast_mb": round(resident_mb(server.process.pid), 1),
+        "broker_mb": round(resident_mb(state["broker_pid"]), 1),
+    }
+    for client in clients:
+        client.close()
+    return memory
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["serve"]:
+        import logging
+
+        logging.basicConfig(level=logging.WARNING)
+        asyncio.run(serve(Path(sys.argv[2])))
+        return
+    with tempfile.TemporaryDirectory(prefix="lichtmast-bench-") as folder:
+        server = Server(Path(folder))
+        try:
+            result = run(server)
+        finally:
+            server.end()
+    print(json.dumps(result))
+
+
+def run(server: Server) -> dict[str, Any]:
+    fleet = Fleet()
+    say(f"a pack is {len(fleet.example)} bytes: {fleet.example.decode()[:120]}...")
+    state = server.order("start")
+    port = state["mqtt_port"]
+    send(port, fleet, 20_000)
+    server.wait_packs(20_000, 60)
+    live, cpu, broker_cpu, load_cpu = [], [], [], []
+    broker = psutil.Process(state["broker_pid"])
+    for number in range(ROUNDS):
+        before, broker_before = server.order("state"), broker.cpu_times()
+        load_before_s = time.process_time()
+        started_s = time.perf_counter()
+        send(port, fleet, LIVE_PACKS)
+        after = server.wait_packs(before["packs"] + LIVE_PACKS, 120)
+        took_s = time.perf_counter() - started_s
+        broker_after = broker.cpu_times()
+        live.append(LIVE_PACKS / took_s)
+        cpu.append((after["cpu_s"] - before["cpu_s"]) / LIVE_PACKS * 1e6)
+        broker_cpu.append(
+            (broker_after.user + broker_after.system - broker_before.user - broker_before.system) / LIVE_PACKS * 1e6
+        )
+        load_cpu.append((time.process_time() - load_before_s) / LIVE_PACKS * 1e6)
+        say(
+            f"live {number + 1}: {live[-1]:,.0f} packs/s, {cpu[-1]:.1f} us of Lichtmast's CPU a pack (broker "
+            f"{broker_cpu[-1]:.1f}, load {load_cpu[-1]:.1f}), {LIVE_PACKS / (after['batches'] - before['batches']):,.0f} a batch"
+        )
+    drain = []
+    for number in range(ROUNDS):
+        server.order("stop")
+        send(port, fleet, DRAIN_PACKS)
+        started_s = time.perf_counter()
+        server.order("start")
+        after = server.wait_packs(DRAIN_PACKS, 120)
+        drain.append(DRAIN_PACKS / (time.perf_counter() - started_s))
+        say(f"drain {number + 1}: {drain[-1]:,.0f} packs/s")
+    if after["quarantined"] or after["duplicates"]:
+        raise SystemExit(f"packs were refused or doubled: {after}")
+    memory = measure_memory(server, server.order("state"))
+    say(f"memory with {DEVICES} devices connected: {memory}")
+    return {
+        "live_packs_per_s": round(statistics.median(live)),
+        "drain_packs_per_s": round(statistics.median(drain)),
+        "cpu_us_per_pack": round(statistics.median(cpu), 2),
+        "broker_cpu_us_per_pack": round(statistics.median(broker_cpu), 2),
+        "load_cpu_us_per_pack": round(statistics.median(load_cpu), 2),
+        "rss_mb": round(sum(memory.values()), 1),
+        **memory,
+        "live_readings_per_s": round(statistics.median(live) * READINGS),
+        "pack_bytes": len(fleet.example),
+        "live_rounds": [round(one) for one in live],
+        "drain_rounds": [round(one) for one in drain],
+        "cores": os.cpu_count(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Every limit and every waiting time of the simulator, named once. Units are last in the names."""
+
+from typing import Final
+
+OUTBOX_PACKS_MAX: Final = 3_600
+"""An hour at one pack a second. A full outbox skips the sample, and counts it, before the pack gets a number."""
+
+RESEND_BURST_PACKS: Final = 8
+"""How many unacknowledged packs a sign of life lets a device repeat, so that recovery is paced by acknowledgements."""
+ACK_PATIENCE_S: Final = 5.0
+"""How long a pack that is in the log waits for the store's acknowledgement before it may be sent again."""
+ACK_PATIENCE_MAX_S: Final = 20.0
+"""The longest pause between probes while the store says nothing."""
+
+RETRY_S: Final = 0.5
+RETRY_MAX_S: Final = 15.0
+"""First and longest pause after a refused connection, an unanswered request, or an answer that says: later."""
+
+MQTT_TIMEOUT_S: Final = 5.0
+MQTT_LEAVING_S: Final = 0.25
+"""How long leaving a town waits for a connection that is just being opened."""
+MQTT_KEEPALIVE_S: Final = 30
+MQTT_CONNECTING_MAX: Final = 32
+"""Connections being opened at once: a thousand devices that come back together must not time each other out."""
+
+COAP_MAX_RETRANSMIT: Final = 2
+"""RFC 7252 section 4.8 allows fewer than 4: the outbox retries for ever, with its own, jittered pause."""
+COAP_ANSWER_TIMEOUT_S: Final = 30.0
+"""Request and separate response together; above the 21 s after which the retransmissions have failed."""
+RETRY_AFTER_MAX_S: Final = 60.0
+"""The longest Max-Age of a 4.29 or 5.03 (RFC 7252 section 5.9.3.4) that a device obeys."""
+
+INTERVAL_S_MIN: Final = 0.01
+LATE_S_MAX: Final = 10.0
+"""A process held up for longer skips rounds, and counts them, instead of measuring an hour at once."""
+DEVICES_MAX: Final = 20_000
+HOSTILE_STRIDE_SAMPLES: Final = 100
+"""A run without an end slips one malformed pack between so many sound ones."""
+
+DESCRIPTORS_PER_MQTT_DEVICE: Final = 3
+DESCRIPTORS_PER_COAP_DEVICE: Final = 1
+DESCRIPTORS_SPARE: Final = 128

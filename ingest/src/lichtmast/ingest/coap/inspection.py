@@ -1,0 +1,22 @@
+"""What the door learns about a payload before it answers: whose it claims to be, and whether it will be refused.
+
+A quick look, not the pipeline's judgement: what passes here can still be refused behind the log.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lichtmast.wire.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """`sender` is `tenant/device`, or empty where the bytes name none. `detail` says what to mend; empty when fine."""
+
+    sender: str
+    refusal: Refusal | None
+    detail: str
+
+
+Inspect = Callable[[bytes, int], Inspection]
+"""Looks at (payload, content format) and never raises; see `Inspection`."""

@@ -1,0 +1,146 @@
+"""The fast way to read a pack: canonical SenML JSON, decoded in C and laid out as columns.
+
+Takes only packs about which it can be certain: one base record first with `bn`, `bt`, `lm-epoch` and `lm-seq`,
+numbers or booleans, nothing unusual. Every other pack it leaves to the strict decoder of `lichtmast.wire`, which
+decides; so being fast never means being lenient. `tests/ingest/test_decode.py` holds the two against each other.
+Whether names and units are known and times are in their window is for its callers to say.
+
+How it can be certain that there are no unknown, repeated or later base fields without looking at each: in JSON
+without backslashes and without white space before a colon, every key ends in `":`, so `":` occurs at least as often as
+there are keys. When it occurs exactly as often as the fields that were decoded, there is no other key.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Annotated, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from lichtmast.wire import limits
+
+ABSENT: Final = -1.5e308
+"""Stands for a number that was not sent. Whoever sends just this goes the strict way, as his keys do not add up."""
+
+
+class Record(msgspec.Struct, gc=False, rename={"epoch": "lm-epoch", "seq": "lm-seq"}):
+    """One SenML record, as far as the fast way goes (RFC 8428 section 4). Defaults stand for fields that are absent."""
+
+    n: str = ""
+    v: float = ABSENT
+    u: str = ""
+    t: float = ABSENT
+    vb: bool | None = None
+    bn: str = ""
+    bt: float = ABSENT
+    epoch: Annotated[int, msgspec.Meta(ge=0, le=limits.EPOCH_MAX)] = -1
+    seq: Annotated[int, msgspec.Meta(ge=1, le=limits.SEQ_MAX)] = 0
+
+
+decode_records: Final = msgspec.json.Decoder(list[Record]).decode
+"""Bytes to records; raises msgspec.MsgspecError or RecursionError."""
+_SECONDS_END: Final = 4_102_444_800.0
+"""The year 2100; later times are for the strict decoder to refuse."""
+_SUSPECT: Final = b"\\ \n\t\r"
+BASE_KEYS: Final = 4
+"""bn, bt, lm-epoch and lm-seq of the first record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the fast way read: `rows`, `sound`, `base_name`, `epoch`, `seq`, `starts` a pack; the rest a record.
+
+    `rows` says which payload a pack is. Only where `sound` is set may the pack's values be used; all others, and all
+    payloads not in `rows`, are for the strict decoder. `pack` says of which pack a record is, `starts` where it begins.
+    """
+
+    rows: npt.NDArray[np.intp]
+    sound: npt.NDArray[np.bool_]
+    base_name: list[str]
+    epoch: list[int]
+    seq: list[int]
+    starts: npt.NDArray[np.intp]
+    pack: npt.NDArray[np.intp]
+    suffix: list[str]
+    unit: list[str]
+    value: npt.NDArray[np.float64]
+    is_boolean: npt.NDArray[np.bool_]
+    time_us: npt.NDArray[np.int64]
+
+
+def read_columns(payloads: Sequence[bytes]) -> Columns | None:
+    """Read those payloads that the fast way is certain about; None where there is none."""
+    rows: list[int] = []
+    packs: list[list[Record]] = []
+    keys: list[int] = []
+    whole = b"".join(payloads)
+    all_usual = len(whole.translate(None, _SUSPECT)) == len(whole)
+    for row, raw in enumerate(payloads):
+        if not all_usual and is_unusual(raw):
+            continue
+        try:
+            records = decode_records(raw)
+        except (msgspec.MsgspecError, RecursionError):
+            continue
+        if records and len(records) <= limits.PACK_RECORDS_MAX and len(raw) <= limits.PACK_BYTES_MAX:
+            rows.append(row)
+            packs.append(records)
+            keys.append(raw.count(b'":'))
+    if not rows:
+        return None
+    return _lay_out(rows, packs, keys)
+
+
+def is_unusual(raw: bytes) -> bool:
+    """Whether keys could hide from counting: escapes, or white space that may stand before a colon."""
+    return b" :" in raw or b"\\" in raw or b"\n" in raw or b"\t" in raw or b"\r" in raw
+
+
+def _lay_out(rows: list[int], packs: list[list[Record]], keys: list[int]) -> Columns:
+    """Turn records into columns and mark the packs whose keys add up."""
+    flat = list(chain.from_iterable(packs))
+    lengths = np.fromiter(map(len, packs), np.intp, len(packs))
+    starts = np.concatenate((np.zeros(1, np.intp), np.cumsum(lengths)[:-1]))
+    pack = np.repeat(np.arange(len(packs)), lengths)
+    value = np.array([record.v for record in flat])
+    times = np.array([record.t for record in flat])
+    units = [record.u for record in flat]
+    suffixes = [record.n for record in flat]
+    is_boolean = value == ABSENT
+    if is_boolean.any():
+        for at in np.flatnonzero(is_boolean).tolist():
+            flag = flat[at].vb
+            is_boolean[at] = flag is not None
+            value[at] = ABSENT if flag is None else flag
+    complete = (value != ABSENT) & np.fromiter(map(bool, suffixes), np.bool_, len(suffixes))
+    has_time = times != ABSENT
+    firsts = [records[0] for records in packs]
+    base_time = np.array([first.bt for first in firsts])
+    epoch = [first.epoch for first in firsts]
+    seq = [first.seq for first in firsts]
+    # n, and v or vb, and what is there of u and t.
+    per_record = 1 + complete + has_time + np.fromiter(map(bool, units), np.int8, len(units))
+    sound = np.add.reduceat(per_record, starts) + BASE_KEYS == np.array(keys)
+    sound &= np.logical_and.reduceat(complete, starts)
+    sound &= (np.array(epoch) >= 0) & (np.array(seq) >= 1)
+    base_names = [first.bn for first in firsts]
+    sound &= np.fromiter(map(bool, base_names), np.bool_, len(base_names))
+    seconds = base_time[pack] + np.where(has_time, times, 0.0)
+    sound &= np.logical_and.reduceat((seconds >= limits.SENML_RELATIVE_BELOW) & (seconds < _SECONDS_END), starts)
+    time_us = np.rint(np.where(sound[pack], seconds, 0.0) * 1e6).astype(np.int64)
+    return Columns(
+        np.array(rows, np.intp),
+        sound,
+        base_names,
+        epoch,
+        seq,
+        starts,
+        pack,
+        suffixes,
+        units,
+        value,
+        is_boolean,
+        time_us,
+    )

@@ -1,0 +1,29 @@
+"""Run a program that ends when its parent does: `python -m lichtmast.ingest.leash PROGRAM ARGUMENT...`.
+
+A supervisor that is killed cannot stop its child. On Linux the kernel does it: PR_SET_PDEATHSIG (prctl(2)) survives
+execve. Elsewhere the program is simply run, and the next start finds the port taken and says so.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def main() -> None:
+    """Ask the kernel for the signal, then become the program."""
+    program = sys.argv[1:]
+    if sys.platform == "linux":
+        parent = os.getppid()
+        if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) was refused")
+        if os.getppid() != parent:  # it died between our start and the call above
+            raise SystemExit(1)
+    os.execvp(program[0], program)  # noqa: S606 - the whole point: no shell
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The strict way for one pack: decode, identify and resolve it by the wire's own rules, and say what is wrong.
+
+Slow and exact; the fast way (`decode.py`) sends everything here that it is not certain about.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from lichtmast.ingest.pipeline.roster import BOOLEAN, NUMBER, TEXT, UNKNOWN, Roster
+from lichtmast.wire import limits, senml
+from lichtmast.wire.quality import Quality
+from lichtmast.wire.refusal import PackError, Refusal
+
+_EPOCH: Final = re.compile(rb'"lm-epoch"[ \t\r\n]*:[ \t\r\n]*([0-9]{1,16})[ \t\r\n]*[,}]')
+_SEQ: Final = re.compile(rb'"lm-seq"[ \t\r\n]*:[ \t\r\n]*([0-9]{1,16})[ \t\r\n]*[,}]')
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One observation of a judged pack."""
+
+    datastream_id: int
+    time_us: int
+    result: float | None
+    text: str | None
+    quality: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The pack is the device's own and each reading has its datastream."""
+
+    epoch: int | None
+    seq: int | None
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The pack goes to quarantine. Epoch and seq are told where they can be read all the same."""
+
+    epoch: int | None
+    seq: int | None
+    refusal: Refusal
+    detail: str
+
+
+def judge(
+    raw: bytes, content_format: int, received_us: int, device: int, sender: str, roster: Roster
+) -> Accepted | Rejected:
+    """Judge one pack from `sender` (its roster row is `device`, or UNKNOWN)."""
+    try:
+        pack = senml.decode(raw, content_format or senml.sniff(raw), received_us)
+    except PackError as error:
+        return Rejected(*_salvage(raw), error.refusal, error.detail)
+    epoch, seq = pack.epoch, pack.seq
+    if pack.device is None or str(pack.device) != sender:
+        named = f"names {pack.device}" if pack.device else "names no device of ours"
+        return Rejected(
+            epoch, seq, Refusal.IDENTITY_MISMATCH, f"{sender or 'an unknown sender'} sent a pack that {named}"
+        )
+    if device == UNKNOWN:
+        return Rejected(epoch, seq, Refusal.UNKNOWN_DEVICE, f"{sender} is not registered; register it, then replay")
+    if not roster.active[device]:
+        return Rejected(epoch, seq, Refusal.INACTIVE_DEVICE, f"{sender} is registered but not active")
+    profile_row = int(roster.profile_of[device])
+    profile = roster.profiles[profile_row]
+    prefix = len(pack.device.urn)
+    rows: list[Row] = []
+    for record in pack.records:
+        suffix = record.name[prefix:]
+        column = roster.suffix_codes.get(suffix, UNKNOWN)
+        if column == UNKNOWN or roster.datastreams[device, column] == UNKNOWN:
+            return Rejected(
+                epoch,
+                seq,
+                Refusal.UNKNOWN_NAME,
+                f"profile {profile.key} has no name {suffix[: limits.NAME_LENGTH_MAX]}",
+            )
+        capability = profile.uplinks[profile.index_of(suffix)]
+        if record.unit is not None and record.unit != capability.unit:
+            return Rejected(
+                epoch, seq, Refusal.WRONG_UNIT, f"{suffix} is in {capability.unit or 'no unit'}, not in {record.unit}"
+            )
+        row = _row(record, int(roster.datastreams[device, column]), int(roster.kinds[profile_row, column]))
+        if row is None:
+            return Rejected(epoch, seq, Refusal.WRONG_TYPE, f"{suffix} takes a {capability.kind.value} value")
+        result = row.result
+        minimum, maximum = roster.minima[profile_row, column], roster.maxima[profile_row, column]
+        if result is not None and not minimum <= result <= maximum:
+            row = Row(row.datastream_id, row.time_us, result, None, row.quality | Quality.OUT_OF_RANGE)
+        rows.append(row)
+    return Accepted(epoch, seq, tuple(rows))
+
+
+def _row(record: senml.Record, datastream_id: int, kind: int) -> Row | None:
+    """The record's value as its kind demands; None where it is of another kind."""
+    match kind, record.value:
+        case (k, bool(value)) if k == BOOLEAN:
+            return Row(datastream_id, record.time_us, float(value), None, record.quality)
+        case (k, float(value)) if k == NUMBER:
+            return Row(datastream_id, record.time_us, value, None, record.quality)
+        case (k, str(value)) if k == TEXT:
+            return Row(datastream_id, record.time_us, None, value, record.quality)
+    return None
+
+
+def _salvage(raw: bytes) -> tuple[int | None, int | None]:
+    """Epoch and seq of a JSON pack that is wrong elsewhere, so that its device can be told which one it was."""
+    if len(raw) > limits.PACK_BYTES_MAX:
+        return None, None
+    epoch, seq = _EPOCH.findall(raw), _SEQ.findall(raw)
+    if len(epoch) != 1 or len(seq) != 1:
+        return None, None
+    told = int(epoch[0]), int(seq[0])
+    return told if told[0] <= limits.EPOCH_MAX and 1 <= told[1] <= limits.SEQ_MAX else (None, None)

@@ -1,0 +1,257 @@
+"""The pipeline's shell: wait for the log, feed the transform, perform the commit, tell the devices.
+
+Only here are sockets, threads and clocks. Any failure ends the run; the next one reads roster and sequences anew and
+goes on from behind the position that the store has.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from lichtmast.ingest import observations
+from lichtmast.ingest.errors import IngestError, PipelineError
+from lichtmast.ingest.log import Log, Reader
+from lichtmast.ingest.pipeline.acks import Acks
+from lichtmast.ingest.pipeline.arrivals import Message, collect
+from lichtmast.ingest.pipeline.position import Position, locate
+from lichtmast.ingest.pipeline.roster import UNKNOWN, Roster
+from lichtmast.ingest.pipeline.sequence import Sequences
+from lichtmast.ingest.pipeline.transform import Prepared, Settled, Transform
+from lichtmast.registry.directory import Directory
+from lichtmast.store.errors import StoreError
+from lichtmast.store.port import ObservationStore
+from lichtmast.wire import topics
+from lichtmast.wire.profile import load_profiles
+
+_log = logging.getLogger(__name__)
+
+RETRY_DELAY_S: Final = 0.2
+RETRY_DELAY_MAX_S: Final = 10.0
+FULL_ENOUGH: Final = 1_000
+"""A fetch of fewer messages is followed by a pause: a quiet town costs ten commits a second and not a thousand."""
+LINGER_S: Final = 0.08
+ROSTER_CHECK_S: Final = 1.0
+ROSTER_RECHECK_S: Final = 0.2
+UPKEEP_S: Final = 60.0
+ACK_ROUND_S: Final = 0.1
+LOG_FULL_SHARE: Final = 0.7
+
+
+class Register(Protocol):
+    """What the pipeline asks of the registry."""
+
+    def revision(self) -> int:
+        """A number that moves with every change."""
+
+    def directory(self) -> Directory:
+        """All devices."""
+
+
+class Store(ObservationStore, Protocol):
+    """The store with what keeps it in shape."""
+
+    def maintain(self, now_us: int) -> object:
+        """Checkpoint and seal what is due; called about once a minute."""
+
+    def digests_at(self, log_seq: int) -> list[int]:
+        """Digests of the first pack of the log message at this position."""
+
+
+class Announce(Protocol):
+    """Sends messages to devices without waiting."""
+
+    def announce_nowait(self, messages: Any) -> None:  # noqa: ANN401 - (subject, payload) pairs
+        """Publish or drop."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counts since the start of the process, and where the pipeline stands."""
+
+    packs: int = 0
+    readings: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+    batches: int = 0
+    restarts: int = 0
+    position: int = 0
+    committed_at_us: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
+
+    def add(self, settled: Settled) -> None:
+        """Count a committed batch."""
+        self.packs += settled.packs
+        self.readings += settled.readings
+        self.quarantined += settled.quarantined
+        self.duplicates += settled.duplicates
+        self.batches += 1
+        self.position = settled.batch.offset
+        self.committed_at_us = time.time_ns() // 1000
+        for refusal, count in settled.refusals.items():
+            self.refusals[refusal.value] = self.refusals.get(refusal.value, 0) + count
+
+
+class Pipeline:
+    """Moves readings from the log to the store. Run `run()` as a task; `statistics` tells what it did."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Log],
+        store: Store,
+        register: Register,
+        announcer: Announce,
+        *,
+        on_roster: Callable[[Roster], None] | None = None,
+    ) -> None:
+        self._connect = connect
+        self._store = store
+        self._register = register
+        self._announcer = announcer
+        self._on_roster = on_roster or (lambda _: None)
+        self._acks = Acks()
+        self._writer = ThreadPoolExecutor(1, "store-writer")
+        self._profiles = load_profiles()
+        self._roster_checked_s = 0.0
+        self._upkeep_s = time.monotonic()
+        self.statistics = Statistics()
+        self.ready = asyncio.Event()
+        self.roster_revision = -1
+        """The register's revision that packs are judged by now."""
+
+    async def run(self) -> None:
+        """Run until cancelled, beginning anew after each failure."""
+        delay_s = RETRY_DELAY_S
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._tell(), name="tell-devices")
+                while True:
+                    before = self.statistics.batches
+                    try:
+                        await self._run_once()
+                    except (IngestError, StoreError) as error:
+                        _log.warning("pipeline_restart reason=%s retry_in_s=%.1f", error, delay_s)
+                    self.statistics.restarts += 1
+                    delay_s = RETRY_DELAY_S if self.statistics.batches > before else min(delay_s * 2, RETRY_DELAY_MAX_S)
+                    await asyncio.sleep(delay_s)
+        finally:
+            self._writer.shutdown(wait=True)
+
+    async def _run_once(self) -> None:
+        async with self._connect() as log:
+            position = await locate(log, self._store, self._in_writer)
+            self.statistics.position = position.offset
+            progress = await self._in_writer(self._store.progress)
+            sequences = Sequences.restored(zip(*(column.to_pylist() for column in progress.columns), strict=True))
+            transform = Transform(await self._read_roster(), sequences)
+            _log.info("pipeline_started log=%s offset=%d devices=%d", *position, len(transform.roster.names))
+            self.ready.set()
+            async with Reader(log, topics.READINGS_STREAM, position.offset) as reader:
+                await self._pump(log, reader, transform, position)
+
+    async def _pump(self, log: Log, reader: Reader, transform: Transform, position: Position) -> None:
+        """Fetch, transform and commit; the next fetch and transform run beside the commit."""
+        expected = position.offset + 1
+        fetching = asyncio.ensure_future(reader.fetch())
+        committing: asyncio.Future[None] | None = None
+        try:
+            while True:
+                messages = await fetching
+                fetching = asyncio.ensure_future(reader.fetch())
+                await self._look_after(log, transform, position)
+                if not messages:
+                    continue
+                _check_order(messages, expected)
+                expected = messages[-1].stream_sequence + 1
+                prepared = await self._prepare(messages, transform)
+                settled = await self._settle(prepared, transform, position.name, committing)
+                for message in observations.encode(settled.batch.observations):
+                    await log.append(topics.OBSERVATIONS_SUBJECT, message)
+                if committing is not None:
+                    await committing
+                committing = asyncio.ensure_future(self._commit(settled))
+                if len(messages) < FULL_ENOUGH:
+                    await committing
+                    await asyncio.sleep(LINGER_S)
+        finally:
+            fetching.cancel()
+            if committing is not None:
+                await asyncio.gather(committing, return_exceptions=True)
+            await asyncio.gather(fetching, return_exceptions=True)
+
+    async def _prepare(self, messages: Sequence[Message], transform: Transform) -> Prepared:
+        arrivals = collect(messages, transform.roster)
+        if UNKNOWN in arrivals.device and await self._renew_roster(transform, ROSTER_RECHECK_S):
+            arrivals = collect(messages, transform.roster)  # registered a moment ago
+        return transform.prepare(arrivals)
+
+    async def _settle(
+        self, prepared: Prepared, transform: Transform, log_name: str, committing: asyncio.Future[None] | None
+    ) -> Settled:
+        known = {}
+        loose = prepared.loose_keys() if prepared.loose else None
+        if prepared.doubtful or loose is not None:
+            if committing is not None:
+                await committing  # the answer may be in the batch that is being written
+            if prepared.doubtful:
+                known = await self._in_writer(lambda: self._store.digests(prepared.doubtful_keys()))
+            if loose is not None and loose.num_rows:
+                loose = await self._in_writer(lambda: self._store.existing_times(loose))
+        return transform.settle(prepared, known, loose, log_name)
+
+    async def _commit(self, settled: Settled) -> None:
+        await self._in_writer(lambda: self._store.commit(settled.batch))
+        self.statistics.add(settled)
+        self._acks.offer(settled.standings)
+
+    async def _look_after(self, log: Log, transform: Transform, position: Position) -> None:
+        """What is due beside the readings: a newer roster, the store's upkeep, room in the log."""
+        await self._renew_roster(transform, ROSTER_CHECK_S)
+        now_s = time.monotonic()
+        if now_s - self._upkeep_s >= UPKEEP_S:
+            self._upkeep_s = now_s
+            await self._in_writer(lambda: self._store.maintain(time.time_ns() // 1000))
+            extent = await log.extent(topics.READINGS_STREAM)
+            if extent.bytes > LOG_FULL_SHARE * log.settings.readings_bytes_max:
+                await log.forget(
+                    topics.READINGS_STREAM, await self._in_writer(lambda: self._store.offset(position.name))
+                )
+
+    async def _renew_roster(self, transform: Transform, not_within_s: float) -> bool:
+        """Take the register's present state when it moved; whether it did."""
+        now_s = time.monotonic()
+        if now_s - self._roster_checked_s < not_within_s:
+            return False
+        self._roster_checked_s = now_s
+        if await asyncio.to_thread(self._register.revision) == transform.roster.revision:
+            return False
+        transform.renew(await self._read_roster())
+        return True
+
+    async def _read_roster(self) -> Roster:
+        roster = await asyncio.to_thread(lambda: Roster.build(self._register.directory(), self._profiles))
+        self._on_roster(roster)
+        self.roster_revision = roster.revision
+        return roster
+
+    async def _tell(self) -> None:
+        """Send what the devices may know, ten times a second."""
+        while True:
+            self._announcer.announce_nowait(self._acks.due(time.monotonic()))
+            await asyncio.sleep(ACK_ROUND_S)
+
+    async def _in_writer(self, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - passes any result through
+        """Run in the one thread that writes the store."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+
+def _check_order(messages: Sequence[Message], expected: int) -> None:
+    """A message may be missing because its term ended; none may come twice or too early."""
+    first = messages[0].stream_sequence
+    if first < expected:
+        raise PipelineError(f"the log gave position {first} where {expected} or later was due")
+    if first > expected:
+        _log.error("log_positions_gone from=%d to=%d (expired or removed before they were read)", expected, first - 1)

@@ -1,0 +1,101 @@
+"""Which packs of a device have come: (epoch, seq) remembered as one number and a few ranges.
+
+Only a filter: it says `new` when that is certain and `doubtful` otherwise, and the ledger decides the doubtful. So
+memory stays small for a device with thousands of holes, and forgetting can never lose or double a pack.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from lichtmast.wire import limits
+from lichtmast.wire.acknowledgement import Refused
+
+RANGES_MAX: Final = 128
+"""Ranges kept above `upto`; the oldest is forgotten first, and its numbers become doubtful."""
+EPOCHS_MAX: Final = 64
+"""Epochs kept a device; a device opens a new one only with a new outbox file."""
+
+Standing = tuple[int, int, tuple[tuple[int, int], ...], tuple[Refused, ...]]
+"""Epoch, upto, ranges, refused: the fields of an Acknowledgement; a tuple because there are thousands a second."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What came of one epoch: all of 1..upto, the closed `ranges` above, and nothing else at or above `certain_from`."""
+
+    epoch: int
+    upto: int = 0
+    ranges: list[list[int]] = field(default_factory=list)
+    certain_from: int = 1
+
+    def is_new(self, seq: int) -> bool:
+        """Whether this number has certainly not come before."""
+        if seq <= self.upto or seq < self.certain_from:
+            return False
+        return not any(first <= seq <= last for first, last in self.ranges)
+
+    def add(self, seq: int) -> None:
+        """Remember that this number came."""
+        if seq == self.upto + 1:
+            self.upto = seq
+            if self.ranges and self.ranges[0][0] == seq + 1:
+                self.upto = self.ranges.pop(0)[1]
+            return
+        if seq <= self.upto:
+            return
+        self._insert(seq)
+        if len(self.ranges) > RANGES_MAX:
+            self.certain_from = max(self.certain_from, self.ranges.pop(0)[1] + 1)
+
+    def _insert(self, seq: int) -> None:
+        ranges = self.ranges
+        at = len(ranges)
+        while at and ranges[at - 1][0] > seq:
+            at -= 1
+        if at and seq <= ranges[at - 1][1] + 1:
+            ranges[at - 1][1] = max(seq, ranges[at - 1][1])
+            if at < len(ranges) and ranges[at][0] == ranges[at - 1][1] + 1:
+                ranges[at - 1][1] = ranges.pop(at)[1]
+        elif at < len(ranges) and ranges[at][0] == seq + 1:
+            ranges[at][0] = seq
+        else:
+            ranges.insert(at, [seq, seq])
+
+    def standing(self, refused: Iterable[Refused] = ()) -> Standing:
+        """What the device may be told now: never more than what came, at most the last few ranges."""
+        if not self.ranges and not refused:
+            return self.epoch, self.upto, (), ()
+        ranges = tuple((first, last) for first, last in self.ranges[-limits.ACK_RANGES_MAX :])
+        return self.epoch, self.upto, ranges, tuple(refused)[-limits.ACK_REFUSALS_MAX :]
+
+
+class Sequences:
+    """The progress of all devices, by name and epoch."""
+
+    def __init__(self) -> None:
+        self._devices: dict[str, dict[int, Progress]] = {}
+
+    @classmethod
+    def restored(cls, rows: Iterable[tuple[str, int, int, list[int]]]) -> "Sequences":
+        """From the store's progress: device, epoch, upto and the flat list first, last, first, last ..."""
+        sequences = cls()
+        for device, epoch, upto, flat in rows:
+            ranges = [list(pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
+            forgotten, kept = ranges[:-RANGES_MAX], ranges[-RANGES_MAX:]
+            certain_from = forgotten[-1][1] + 1 if forgotten else 1
+            sequences._devices.setdefault(device, {})[epoch] = Progress(epoch, upto, kept, certain_from)
+        return sequences
+
+    def of(self, device: str, epoch: int) -> Progress | None:
+        """The progress of one epoch, begun where it is new; None where the device has too many epochs."""
+        epochs = self._devices.get(device)
+        if epochs is None:
+            epochs = self._devices[device] = {}
+        progress = epochs.get(epoch)
+        if progress is None and len(epochs) < EPOCHS_MAX:
+            progress = epochs[epoch] = Progress(epoch)
+        return progress
+
+    def __len__(self) -> int:
+        return len(self._devices)

@@ -1,0 +1,405 @@
+"""The heart of the pipeline: arrivals in, one store batch and the acknowledgements out. No I/O, no clock.
+
+Two steps, because some packs are doubtful until the store was asked: `prepare` decodes everything and advances the
+sequences; it returns the keys that only the store knows. `settle` takes the store's answers and makes the batch.
+After a failed commit the transform is thrown away: its sequences are ahead of the store.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from xxhash import xxh3_64_intdigest
+
+from lichtmast.ingest import decode
+from lichtmast.ingest.pipeline.arrivals import Arrivals
+from lichtmast.ingest.pipeline.judge import Accepted, Rejected, Row, judge
+from lichtmast.ingest.pipeline.roster import BOOLEAN, UNKNOWN, Roster
+from lichtmast.ingest.pipeline.sequence import Progress, Sequences, Standing
+from lichtmast.store.port import (
+    LEDGER_SCHEMA,
+    OBSERVATION_SCHEMA,
+    QUARANTINE_SCHEMA,
+    Batch,
+    Outcome,
+    PackKey,
+    Transport,
+)
+from lichtmast.wire import limits
+from lichtmast.wire.acknowledgement import Refused
+from lichtmast.wire.quality import Quality
+from lichtmast.wire.refusal import Refusal
+
+_PENDING: Final = -1
+_KEY_SCHEMA: Final = pa.schema([("datastream_id", pa.int32()), ("phenomenon_time", pa.int64())])
+
+
+@dataclass(slots=True)
+class Rows:
+    """Observations being gathered: arrays from the fast way, then those of judged packs."""
+
+    pack: npt.NDArray[np.intp]
+    datastream: npt.NDArray[np.int32]
+    time_us: npt.NDArray[np.int64]
+    result: npt.NDArray[np.float64]
+    quality: npt.NDArray[np.int32]
+    judged: list[tuple[int, Row]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A batch with open questions. `doubtful` are packs whose key may be known, `loose` those without a sequence."""
+
+    arrivals: Arrivals
+    digests: list[int]
+    epochs: list[int | None]
+    seqs: list[int | None]
+    outcome: npt.NDArray[np.int8]
+    refusals: dict[int, tuple[Refusal, str]]
+    rows: Rows
+    doubtful: list[int] = field(default_factory=list)
+    loose: list[int] = field(default_factory=list)
+
+    def doubtful_keys(self) -> list[PackKey]:
+        """What to ask the store's ledger."""
+        return [self.key(row) for row in self.doubtful]
+
+    def key(self, row: int) -> PackKey:
+        """The pack's identity; only for packs with a sequence."""
+        epoch, seq = self.epochs[row], self.seqs[row]
+        assert epoch is not None  # noqa: S101 - by construction
+        assert seq is not None  # noqa: S101
+        return PackKey(self.arrivals.sender[row], epoch, seq)
+
+    def loose_keys(self) -> pa.Table:
+        """(datastream, time) of packs without a sequence, to ask the store which it has."""
+        wanted = set(self.loose)
+        rows = [row for pack, row in self.rows.judged if pack in wanted]
+        return pa.table([[row.datastream_id for row in rows], [row.time_us for row in rows]], schema=_KEY_SCHEMA)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One transaction for the store, and what to tell the devices once it is on disk."""
+
+    batch: Batch
+    standings: dict[str, Standing]
+    packs: int
+    readings: int
+    quarantined: int
+    duplicates: int
+    refusals: dict[Refusal, int]
+
+
+class Transform:
+    """Turns arrivals into batches. Holds the roster (the register's copy) and the sequences (the ledger's copy)."""
+
+    def __init__(self, roster: Roster, sequences: Sequences) -> None:
+        self._sequences = sequences
+        self.renew(roster)
+
+    @property
+    def roster(self) -> Roster:
+        """The devices as known now."""
+        return self._roster
+
+    def renew(self, roster: Roster) -> None:
+        """Go on with another roster."""
+        self._roster = roster
+        self._current: list[Progress | None] = [None] * len(roster.names)
+
+    def prepare(self, arrivals: Arrivals) -> Prepared:
+        """Decode, identify, resolve, and advance the sequences."""
+        count = len(arrivals)
+        prepared = Prepared(
+            arrivals,
+            [xxh3_64_intdigest(raw) for raw in arrivals.payload],
+            [None] * count,
+            [None] * count,
+            np.full(count, _PENDING, np.int8),
+            {},
+            _no_rows(),
+        )
+        done = self._read_fast(prepared)
+        for row in np.flatnonzero(~done).tolist():
+            self._judge(prepared, row)
+        self._sequence(prepared)
+        return prepared
+
+    def _read_fast(self, prepared: Prepared) -> npt.NDArray[np.bool_]:
+        """Take what the fast way is certain about; returns which packs are done."""
+        arrivals, roster = prepared.arrivals, self._roster
+        done: npt.NDArray[np.bool_] = np.zeros(len(arrivals), np.bool_)
+        columns = decode.read_columns(arrivals.payload)
+        if columns is None or not roster.names:
+            return done
+        devices = arrivals.device_rows()[columns.rows]
+        device_of_urn = roster.device_of_urn
+        named = np.array([device_of_urn.get(name, UNKNOWN) for name in columns.base_name], np.int32)
+        own = (named == devices) & (devices >= 0)
+        pack = columns.pack
+        device = devices[pack]
+        suffix_codes, unit_codes = roster.suffix_codes, roster.unit_codes
+        suffix = np.array([suffix_codes.get(name, UNKNOWN) for name in columns.suffix], np.int32)
+        unit = np.array([unit_codes.get(name, UNKNOWN) for name in columns.unit], np.int16)
+        profile = roster.profile_of[device]
+        datastream = roster.datastreams[device, suffix]
+        kind_is_boolean = roster.kinds[profile, suffix] == BOOLEAN
+        kind_fits = (roster.kinds[profile, suffix] <= BOOLEAN) & (kind_is_boolean == columns.is_boolean)
+        received_us = np.array(arrivals.received_us, np.int64)[columns.rows][pack]
+        fits = (suffix >= 0) & (datastream >= 0) & kind_fits
+        fits &= (unit == 0) | (unit == roster.units[profile, suffix])
+        fits &= columns.time_us >= received_us - limits.TIME_PAST_MAX_S * 1_000_000
+        fits &= columns.time_us <= received_us + limits.TIME_FUTURE_MAX_S * 1_000_000
+        fit = np.logical_and.reduceat(fits, columns.starts) & columns.sound & own & roster.active[devices]
+        done[columns.rows[fit]] = True
+        if fit.all() and len(fit) == len(arrivals):
+            prepared.epochs, prepared.seqs = list(columns.epoch), list(columns.seq)
+        else:
+            for at, row in zip(np.flatnonzero(fit).tolist(), columns.rows[fit].tolist(), strict=True):
+                prepared.epochs[row], prepared.seqs[row] = columns.epoch[at], columns.seq[at]
+        keep = fit[pack]
+        value = columns.value
+        outside = (value < roster.minima[profile, suffix]) | (value > roster.maxima[profile, suffix])
+        quality = np.where(outside, int(Quality.OUT_OF_RANGE), 0).astype(np.int32)
+        prepared.rows = Rows(
+            columns.rows[pack[keep]], datastream[keep], columns.time_us[keep], value[keep], quality[keep]
+        )
+        return done
+
+    def _judge(self, prepared: Prepared, row: int) -> None:
+        """Take one pack the strict way."""
+        arrivals = prepared.arrivals
+        verdict = judge(
+            arrivals.payload[row],
+            arrivals.content_format[row],
+            arrivals.received_us[row],
+            arrivals.device[row],
+            arrivals.sender[row],
+            self._roster,
+        )
+        if arrivals.device[row] != UNKNOWN:
+            prepared.epochs[row], prepared.seqs[row] = verdict.epoch, verdict.seq
+        match verdict:
+            case Accepted():
+                prepared.rows.judged += [(row, one) for one in verdict.rows]
+            case Rejected():
+                prepared.refusals[row] = (verdict.refusal, verdict.detail)
+
+    def _sequence(self, prepared: Prepared) -> None:
+        """Walk the packs in log order; new ones are settled at once, the others are left for the store's answer."""
+        outcome = prepared.outcome
+        current = self._current
+        refusals = prepared.refusals
+        stored, quarantined = int(Outcome.STORED), int(Outcome.QUARANTINED)
+        for row, (device, epoch, seq) in enumerate(
+            zip(prepared.arrivals.device, prepared.epochs, prepared.seqs, strict=True)
+        ):
+            if epoch is None or seq is None or device < 0:
+                if row in refusals:
+                    outcome[row] = quarantined
+                else:
+                    prepared.loose.append(row)
+                continue
+            progress = current[device]
+            if progress is None or progress.epoch != epoch:
+                progress = self._sequences.of(self._roster.names[device], epoch)
+                if progress is None:
+                    refusals[row] = (Refusal.BAD_SEQUENCE, "too many epochs; keep one while the outbox lives")
+                    outcome[row] = quarantined
+                    prepared.epochs[row] = prepared.seqs[row] = None
+                    continue
+                current[device] = progress
+            if seq == progress.upto + 1 and not progress.ranges and seq >= progress.certain_from:
+                progress.upto = seq
+            elif progress.is_new(seq):
+                progress.add(seq)
+            else:
+                prepared.doubtful.append(row)
+                continue
+            outcome[row] = quarantined if row in refusals else stored
+
+    def settle(self, prepared: Prepared, known: dict[PackKey, int], existing: pa.Table, log: str) -> Settled:
+        """Make the batch, given what the ledger knows of the doubtful keys and the store of the loose times."""
+        self._settle_doubtful(prepared, known)
+        dropped = _settle_loose(prepared, existing)
+        arrivals, outcome = prepared.arrivals, prepared.outcome
+        observations, readings = _observations(prepared, dropped)
+        standings = self._standings(prepared)
+        return Settled(
+            Batch(
+                observations,
+                _ledger(prepared, readings),
+                _quarantine(prepared),
+                log,
+                arrivals.last_position,
+            ),
+            standings,
+            len(arrivals),
+            observations.num_rows,
+            int((outcome == Outcome.QUARANTINED).sum()),
+            int((outcome == Outcome.DUPLICATE).sum()),
+            _counts([refusal for refusal, _ in prepared.refusals.values()]),
+        )
+
+    def _settle_doubtful(self, prepared: Prepared, known: dict[PackKey, int]) -> None:
+        if not prepared.doubtful:
+            return
+        senders = {prepared.arrivals.sender[row] for row in prepared.doubtful}
+        known = dict(known)
+        doubtful = set(prepared.doubtful)
+        for row, sender in enumerate(prepared.arrivals.sender):
+            if sender not in senders or prepared.seqs[row] is None:
+                continue
+            key = prepared.key(row)
+            if row not in doubtful:
+                known[key] = prepared.digests[row]
+                continue
+            digest = known.get(key)
+            if digest is None:  # It had not come after all: the filter was merely not certain.
+                known[key] = prepared.digests[row]
+                progress = self._sequences.of(sender, key.epoch)
+                if progress is not None:
+                    progress.add(key.seq)
+                prepared.outcome[row] = Outcome.QUARANTINED if row in prepared.refusals else Outcome.STORED
+            elif digest == prepared.digests[row]:
+                prepared.outcome[row] = Outcome.DUPLICATE
+                prepared.refusals.pop(row, None)
+            else:
+                prepared.outcome[row] = Outcome.QUARANTINED
+                prepared.refusals[row] = (
+                    Refusal.SEQUENCE_CONFLICT,
+                    f"epoch {key.epoch} seq {key.seq} came before with other content; never use a number twice",
+                )
+                prepared.epochs[row] = prepared.seqs[row] = None  # the key belongs to the first
+
+    def _standings(self, prepared: Prepared) -> dict[str, Standing]:
+        """What each MQTT device of this batch is told, per device of the last epoch it spoke in."""
+        arrivals = prepared.arrivals
+        refused: dict[int, list[Refused]] = {}
+        for row, (refusal, detail) in prepared.refusals.items():
+            seq = prepared.seqs[row]
+            if seq is not None:
+                refused.setdefault(arrivals.device[row], []).append(Refused(seq, refusal.value, detail[:200]))
+        spoke = dict(zip(arrivals.device, prepared.epochs, strict=True))
+        if arrivals.any_coap:
+            mqtt = int(Transport.MQTT)
+            spoke = {
+                device: epoch
+                for device, epoch, transport in zip(arrivals.device, prepared.epochs, arrivals.transport, strict=True)
+                if transport == mqtt
+            }
+        names = self._roster.names
+        standings: dict[str, Standing] = {}
+        for device, epoch in spoke.items():
+            if epoch is None or device < 0:
+                continue
+            progress = self._current[device]
+            if progress is None or progress.epoch != epoch:
+                progress = self._sequences.of(names[device], epoch)
+            if progress is not None:
+                standings[names[device]] = progress.standing(refused.get(device, ()))
+        return standings
+
+
+def _no_rows() -> Rows:
+    return Rows(np.zeros(0, np.intp), np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int32))
+
+
+def _settle_loose(prepared: Prepared, existing: pa.Table) -> set[tuple[int, int]]:
+    """Settle packs without a sequence by (datastream, time); returns the (pack, index) of their rows that are known."""
+    if not prepared.loose:
+        return set()
+    seen = set(zip(existing.column(0).to_pylist(), existing.column(1).to_pylist(), strict=True))
+    seen |= {(row.datastream_id, row.time_us) for pack, row in prepared.rows.judged if prepared.seqs[pack] is not None}
+    dropped: set[tuple[int, int]] = set()
+    fresh = dict.fromkeys(prepared.loose, 0)
+    for index, (pack, row) in enumerate(prepared.rows.judged):
+        if pack not in fresh:
+            continue
+        key = (row.datastream_id, row.time_us)
+        if key in seen:
+            dropped.add((pack, index))
+        else:
+            seen.add(key)
+            fresh[pack] += 1
+    for pack, count in fresh.items():
+        prepared.outcome[pack] = Outcome.STORED if count else Outcome.DUPLICATE
+    return dropped
+
+
+def _observations(prepared: Prepared, dropped: set[tuple[int, int]]) -> tuple[pa.Table, npt.NDArray[np.int32]]:
+    """The rows of stored packs as a table, and how many each pack has."""
+    rows, outcome = prepared.rows, prepared.outcome
+    received_us = np.array(prepared.arrivals.received_us, np.int64)
+    pack, datastream, time_us, result, quality = rows.pack, rows.datastream, rows.time_us, rows.result, rows.quality
+    keep = outcome[pack] == Outcome.STORED
+    if not keep.all():
+        pack, datastream, time_us, result, quality = (one[keep] for one in (pack, datastream, time_us, result, quality))
+    judged = [
+        (row, one)
+        for index, (row, one) in enumerate(rows.judged)
+        if outcome[row] == Outcome.STORED and (row, index) not in dropped
+    ]
+    text = pa.nulls(len(pack), pa.string())
+    results = pa.array(result)
+    if judged:
+        pack = np.concatenate((pack, [row for row, _ in judged])).astype(np.intp)
+        datastream = np.concatenate((datastream, [one.datastream_id for _, one in judged])).astype(np.int32)
+        time_us = np.concatenate((time_us, [one.time_us for _, one in judged])).astype(np.int64)
+        quality = np.concatenate((quality, [one.quality for _, one in judged])).astype(np.int32)
+        results = pa.concat_arrays([results, pa.array([one.result for _, one in judged], pa.float64())])
+        text = pa.concat_arrays([text, pa.array([one.text for _, one in judged], pa.string())])
+    table = pa.table(
+        [pa.array(datastream), pa.array(time_us), results, text, pa.array(quality), pa.array(received_us[pack])],
+        schema=OBSERVATION_SCHEMA,
+    )
+    return table, np.bincount(pack, minlength=len(outcome)).astype(np.int32)
+
+
+def _ledger(prepared: Prepared, readings: npt.NDArray[np.int32]) -> pa.Table:
+    arrivals = prepared.arrivals
+    return pa.table(
+        [
+            pa.array(arrivals.sender, pa.string()),
+            pa.array(prepared.epochs, pa.int64()),
+            pa.array(prepared.seqs, pa.int64()),
+            pa.array(arrivals.received_us, pa.int64()),
+            pa.array(arrivals.log_seq, pa.int64()),
+            pa.array(arrivals.part, pa.int32()),
+            pa.array(prepared.outcome),
+            pa.array(readings),
+            pa.array(prepared.digests, pa.uint64()),
+            pa.array(arrivals.transport, pa.int8()),
+        ],
+        schema=LEDGER_SCHEMA,
+    )
+
+
+def _quarantine(prepared: Prepared) -> pa.Table:
+    arrivals = prepared.arrivals
+    rows = sorted(prepared.refusals)
+    refused = [prepared.refusals[row] for row in rows]
+    return pa.table(
+        [
+            [arrivals.log_seq[row] for row in rows],
+            [arrivals.part[row] for row in rows],
+            [arrivals.sender[row] for row in rows],
+            [arrivals.received_us[row] for row in rows],
+            [arrivals.transport[row] for row in rows],
+            [refusal.value for refusal, _ in refused],
+            [detail for _, detail in refused],
+            [arrivals.content_format[row] for row in rows],
+            [arrivals.payload[row] for row in rows],
+        ],
+        schema=QUARANTINE_SCHEMA,
+    )
+
+
+def _counts(refusals: list[Refusal]) -> dict[Refusal, int]:
+    counts: dict[Refusal, int] = {}
+    for refusal in refusals:
+        counts[refusal] = counts.get(refusal, 0) + 1
+    return counts

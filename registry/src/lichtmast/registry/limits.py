@@ -1,0 +1,40 @@
+"""Every limit of the register, named once. Units are last in the names."""
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a writer waits for another process' write before it gives up."""
+
+PAGE_RECORDS_MAX = 10_000
+"""Largest page a reader may ask for."""
+LOOKUP_IDS_MAX = 500
+"""Most ids in one IN list; SQLite's own limit is 32,766 variables."""
+
+DEVICES_PER_ASSET_MAX = 16
+"""Devices of one profile that may hang on one asset at the same time."""
+
+# Import.
+IMPORT_FILE_BYTES_MAX = 4 * 1024**3
+IMPORT_CHUNK_BYTES = 256 * 1024
+IMPORT_BATCH_ROWS = 2_000
+IMPORT_FIELD_CHARACTERS_MAX = 10_000
+"""One cell, attribute or text element."""
+IMPORT_FEATURE_EVENTS_MAX = 2_000
+"""JSON tokens of one GeoJSON feature; a point with 30 properties has about 80."""
+IMPORT_COLUMNS_MAX = 500
+IMPORT_XML_DEPTH_MAX = 32
+IMPORT_XML_RECORD_ELEMENTS_MAX = 500
+ENCODING_SAMPLE_BYTES = 64 * 1024
+"""How much of the text outside ASCII is looked at to tell its encoding."""
+
+REPORT_PROBLEMS_MAX = 200
+"""Problems of one kind that a report spells out; the count goes on."""
+EXAMPLE_CHARACTERS_MAX = 60
+"""How much of a wrong value a message repeats."""
+
+NAME_CHARACTERS_MAX = 200
+SOURCE_ID_CHARACTERS_MAX = 200
+
+# Where the Netherlands are, with a margin. CRS84 in degrees, RD New (EPSG:28992) in metres.
+LONGITUDE_MIN, LONGITUDE_MAX = 3.2, 7.3
+LATITUDE_MIN, LATITUDE_MAX = 50.7, 53.7
+RD_X_MIN_M, RD_X_MAX_M = 7_000.0, 300_000.0
+RD_Y_MIN_M, RD_Y_MAX_M = 289_000.0, 629_000.0

@@ -1,0 +1,96 @@
+"""What the audit asks: is every pack accounted for, and does the store hold what the ledger says?"""
+
+import pyarrow as pa
+
+from lichtmast.store.days import KINDS, LEDGER
+from lichtmast.store.errors import StoreError
+from lichtmast.store.port import LEDGER_SCHEMA, QUARANTINE_SCHEMA, Outcome
+from lichtmast.store.progress import doubles_sql
+from lichtmast.store.settings import HOUR_US
+from lichtmast.store.view import TIME_MAX, TIME_MIN, View
+
+_COUNTS_SCHEMA = pa.schema(
+    [
+        ("device", pa.string()),
+        ("hour_us", pa.int64()),
+        ("outcome", pa.int8()),
+        ("transport", pa.int8()),
+        ("packs", pa.int64()),
+        ("readings", pa.int64()),
+    ]
+)
+
+
+def quarantine(view: View, limit: int, device: str | None, reason: str | None) -> pa.Table:
+    """Refused packs, newest first."""
+    if limit < 0:
+        raise StoreError(f"limit {limit} is negative")
+    return (
+        view.connection.sql(
+            f"SELECT {', '.join(QUARANTINE_SCHEMA.names)} FROM quarantine"  # noqa: S608 - names of the port
+            " WHERE ($device IS NULL OR device = $device) AND ($reason IS NULL OR reason = $reason)"
+            f" ORDER BY commit_no DESC, log_seq DESC, part DESC LIMIT {limit}",
+            params={"device": device, "reason": reason},
+        )
+        .to_arrow_table()
+        .cast(QUARANTINE_SCHEMA)
+    )
+
+
+def ledger_counts(view: View, start_us: int, end_us: int) -> pa.Table:
+    """Packs and readings per device, hour of reception, outcome and transport."""
+    rows = view.rows(LEDGER, start_us, end_us)
+    hour = f"received_at - ((received_at % {HOUR_US}) + {HOUR_US}) % {HOUR_US}"
+    return (
+        view.connection.sql(
+            f"SELECT device, {hour} AS hour_us, outcome, transport, count(*) AS packs, sum(readings) AS readings"  # noqa: S608
+            f" FROM {rows} GROUP BY ALL ORDER BY ALL"
+        )
+        .to_arrow_table()
+        .cast(_COUNTS_SCHEMA)
+    )
+
+
+def ledger_range(view: View, device: str, epoch: int) -> pa.Table:
+    """Every arrival of one device and epoch."""
+    rows = view.rows(LEDGER, TIME_MIN, TIME_MAX)
+    return (
+        view.connection.sql(
+            f"FROM {rows} WHERE device = $device AND epoch = $epoch ORDER BY seq, log_seq, part",
+            params={"device": device, "epoch": epoch},
+        )
+        .to_arrow_table()
+        .cast(LEDGER_SCHEMA)
+    )
+
+
+def counts(view: View) -> dict[str, int]:
+    """The sums that must agree: observations_total + erased_total = readings_by_ledger, double_packs = 0."""
+    found = sizes(view)
+    ledger = view.rows(LEDGER, TIME_MIN, TIME_MAX)
+    stored = f"SELECT sum(readings) FROM {ledger} WHERE outcome = {int(Outcome.STORED)}"  # noqa: S608 - built from ints
+    return {
+        "observations_total": found["observations_hot"] + found["observations_sealed"],
+        "readings_by_ledger": _number(view, stored),
+        "erased_total": _number(view, "SELECT sum(rows) FROM erased"),
+        "double_packs": _number(view, doubles_sql(ledger)),
+    }
+
+
+def sizes(view: View) -> dict[str, int]:
+    """Rows, bytes and files, by kind."""
+    found: dict[str, int] = {}
+    for kind in KINDS:
+        days = view.days(kind)
+        hot = view.hot_rows(kind, TIME_MIN, TIME_MAX, "TRUE", days, "1 AS one")
+        found[f"{kind.name}_hot"] = _number(view, f"SELECT count(*) FROM ({hot})")  # noqa: S608 - names of ours
+        found[f"{kind.name}_sealed"] = sum(one.rows for one in days)
+        found[f"{kind.name}_sealed_bytes"] = sum(one.bytes for one in days)
+        found[f"{kind.name}_files"] = sum(1 for one in days if one.generation)
+    found["quarantined"] = _number(view, "SELECT count(*) FROM quarantine")
+    return found
+
+
+def _number(view: View, sql: str) -> int:
+    row = view.connection.execute(sql).fetchone()
+    return int(row[0]) if row and row[0] is not None else 0

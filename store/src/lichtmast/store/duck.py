@@ -1,0 +1,264 @@
+"""The embedded store: DuckDB for what is hot, sorted Parquet files for closed days.
+
+One process, one writer thread, any number of reader threads. It does not decide what is valid or new: the pipeline does.
+How rows are parted by day is in days.py, transactions in engine.py, what readers see in view.py, sealing in sealing.py.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+import duckdb
+import pyarrow as pa
+
+from lichtmast.store import audit, export, reading, sealing
+from lichtmast.store.days import LEDGER, OBSERVATIONS
+from lichtmast.store.engine import Engine
+from lichtmast.store.errors import OffsetError, StoreError
+from lichtmast.store.folder import StoreFolder
+from lichtmast.store.migrations import migrate
+from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch, PackKey
+from lichtmast.store.settings import StoreSettings
+
+
+class DuckStore:
+    """An ObservationStore in one folder. Made by `open`; `maintain` has to be called every few seconds in a thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        with engine.view() as view:
+            found = view.connection.execute("SELECT log, max(position), max(commit_no) FROM positions GROUP BY log")
+            positions = found.fetchall()
+            self._offsets: dict[str, int] = {log: position for log, position, _ in positions}
+            self._commit_no = max((number for _, _, number in positions), default=0)
+            self._latest = reading.restore_latest(view, self._commit_no)
+        self._late_merge_at_us = engine.clock_us()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        clock_us: Callable[[], int],
+        settings: StoreSettings | None = None,
+        at_step: Callable[[str], None] = lambda _: None,
+    ) -> Self:
+        """Open or create the store in a folder; repairs what a crash left behind.
+
+        `at_step` is called with the name of each step of sealing and erasing, so that tests can stop the process there.
+        Raises StoreLockedError where another Lichtmast has the folder open, StoreDamagedError where files are missing.
+        """
+        settings = settings or StoreSettings()
+        claimed = StoreFolder.claim(Path(folder))
+        try:
+            connection = _connect(claimed, settings)
+            try:
+                migrate(connection)
+                return cls(Engine(connection, claimed, clock_us, settings, at_step))
+            except BaseException:
+                connection.close()
+                raise
+        except duckdb.Error as error:
+            claimed.release()
+            raise StoreError(f"cannot open the store in {folder}: the database says why in the cause") from error
+        except BaseException:
+            claimed.release()
+            raise
+
+    def commit(self, batch: Batch) -> None:
+        """Make the batch durable as one transaction. Raises StoreError; then nothing of it is there."""
+        observations = _conform(batch.observations, OBSERVATION_SCHEMA, "observations")
+        ledger = _conform(batch.ledger, LEDGER_SCHEMA, "ledger")
+        quarantine = _conform(batch.quarantine, QUARANTINE_SCHEMA, "quarantine")
+        with self._engine.writing() as change:
+            number = self._commit_no + 1
+            held = self.offset(batch.log)
+            if batch.offset <= held:
+                raise OffsetError(
+                    f"offset {batch.offset} of log {batch.log!r} does not advance {held}: the batch is stored already, "
+                    "or the log was started anew and needs another name"
+                )
+            self._engine.insert(change, OBSERVATIONS, observations, number)
+            self._engine.insert(change, LEDGER, ledger, number)
+            if quarantine.num_rows:
+                change.connection.execute(f"INSERT INTO quarantine SELECT {number}, * FROM quarantine")  # noqa: S608 - an int
+            change.connection.execute("INSERT INTO positions VALUES (?, ?, ?)", [number, batch.log, batch.offset])
+            change.effects.append(lambda: self._committed(number, batch.log, batch.offset, observations))
+        if self._engine.folder.wal_bytes() > self._engine.settings.wal_bytes_max:
+            self._engine.checkpoint()
+
+    def offset(self, log: str) -> int:
+        """The last log position that is on disk; 0 where there is none."""
+        return self._offsets.get(log, 0)
+
+    def range(
+        self, datastream_ids: Sequence[int], start_us: int, end_us: int, *, limit: int, descending: bool = False
+    ) -> pa.Table:
+        """Observations with start <= phenomenon time < end, ordered by time then datastream, at most `limit`."""
+        with self._engine.view() as view:
+            return reading.observations(view, datastream_ids, start_us, end_us, limit=limit, descending=descending)
+
+    def count(self, datastream_id: int, start_us: int, end_us: int) -> int:
+        """How many observations of one datastream lie in start <= phenomenon time < end."""
+        with self._engine.view() as view:
+            return reading.count(view, datastream_id, start_us, end_us)
+
+    def latest(self, datastream_ids: Sequence[int] | None = None) -> pa.Table:
+        """The observation with the latest phenomenon time of each datastream, by ascending datastream id."""
+        return self._latest.table(datastream_ids)
+
+    def aggregate(self, datastream_id: int, start_us: int, end_us: int, bucket_us: int) -> pa.Table:
+        """Columns bucket, count, mean, minimum, maximum of the numeric results; buckets at multiples of bucket_us."""
+        with self._engine.view() as view:
+            return reading.aggregate(view, datastream_id, start_us, end_us, bucket_us)
+
+    def existing_times(self, keys: pa.Table) -> pa.Table:
+        """Of (datastream_id, phenomenon_time) keys, those that are stored already."""
+        with self._engine.view() as view:
+            return reading.existing_times(view, keys)
+
+    def digests(self, keys: Sequence[PackKey]) -> dict[PackKey, int]:
+        """The payload digest of each pack that the ledger holds as stored or quarantined."""
+        with self._engine.view() as view:
+            return reading.digests(view, keys)
+
+    def digests_at(self, log_seq: int) -> list[int]:
+        """Digests of the first pack taken from this log position, by any log; empty where the ledger has none of late."""
+        with self._engine.view() as view:
+            return reading.digests_at(view, log_seq, self._engine.clock_us())
+
+    def progress(self) -> pa.Table:
+        """PROGRESS_SCHEMA: which packs of each device and epoch have arrived."""
+        with self._engine.view() as view:
+            return reading.progress(view)
+
+    def quarantine(self, limit: int, *, device: str | None = None, reason: str | None = None) -> pa.Table:
+        """QUARANTINE_SCHEMA: the newest refused packs first, of one device or for one reason where asked."""
+        with self._engine.view() as view:
+            return audit.quarantine(view, limit, device, reason)
+
+    def ledger_counts(self, start_us: int, end_us: int) -> pa.Table:
+        """Columns device, hour_us, outcome, transport, packs, readings, by time of reception."""
+        with self._engine.view() as view:
+            return audit.ledger_counts(view, start_us, end_us)
+
+    def ledger_range(self, device: str, epoch: int) -> pa.Table:
+        """LEDGER_SCHEMA: every arrival of one device and epoch, by sequence number then log position."""
+        with self._engine.view() as view:
+            return audit.ledger_range(view, device, epoch)
+
+    def audit_counts(self) -> dict[str, int]:
+        """observations_total, readings_by_ledger, erased_total, double_packs: total + erased = readings by ledger."""
+        with self._engine.view() as view:
+            return audit.counts(view)
+
+    def statistics(self) -> dict[str, int]:
+        """Sizes: rows hot and sealed, bytes, files, write-ahead log, open readers, last checkpoint."""
+        with self._engine.view() as view:
+            found = audit.sizes(view)
+        reading_now, waiting = self._engine.readers.counts()
+        found.update(
+            commits=self._commit_no,
+            wal_bytes=self._engine.folder.wal_bytes(),
+            database_bytes=self._engine.folder.database.stat().st_size,
+            readers=reading_now,
+            files_to_remove=waiting,
+            checkpoint_at_us=self._engine.checkpoint_at_us,
+        )
+        return found
+
+    def export(self, path: Path, *, form: str, start_us: int, end_us: int, datastream_ids: Sequence[int] | None) -> int:
+        """Write observations to `path` as `parquet` or `csv`; returns the rows written."""
+        with self._engine.view() as view:
+            return export.export(view, path, form, start_us, end_us, datastream_ids)
+
+    def erase(self, datastream_id: int, start_us: int, end_us: int) -> int:
+        """Remove observations of one datastream for good, hot and sealed; returns how many rows went."""
+        with self._engine.maintenance_lock:
+            return sealing.erase(self._engine, self._latest, datastream_id, start_us, end_us)
+
+    def drop_day(self, day: int) -> int:
+        """Remove all observations of one UTC day (counted from 1970-01-01) for good; returns how many rows went."""
+        with self._engine.maintenance_lock:
+            return sealing.drop_day(self._engine, self._latest, day)
+
+    def seal(self, day: int) -> int:
+        """Write one UTC day's observations and ledger into sorted files; returns the observations now in its file."""
+        with self._engine.maintenance_lock:
+            self.fold()
+            return sum(sealing.seal(self._engine, kind, day) for kind in (LEDGER, OBSERVATIONS))
+
+    def maintain(self, now_us: int) -> list[int]:
+        """Fold, seal closed days, write a checkpoint when due. Call it every few seconds in a thread of its own.
+
+        Returns the days of which something was sealed.
+        """
+        with self._engine.maintenance_lock:
+            merge = now_us - self._late_merge_at_us >= self._engine.settings.late_merge_every_us
+            with self._engine.view() as view:
+                due = sealing.due(view, now_us - self._engine.settings.seal_grace_us, merge=merge)
+            if due:
+                self.fold()
+            for kind, day in due:
+                sealing.seal(self._engine, kind, day)
+            if due or merge:
+                self._late_merge_at_us = now_us
+            overdue = now_us - self._engine.checkpoint_at_us >= self._engine.settings.checkpoint_every_us
+            if due or overdue or self._engine.folder.wal_bytes() >= self._engine.settings.checkpoint_wal_bytes:
+                self.checkpoint()
+            return sorted({day for _, day in due})
+
+    def fold(self) -> None:
+        """Write the folded state (latest, progress, offsets), so that the next open only reads what came after."""
+        with self._engine.maintenance_lock:
+            table, number = self._latest.marked()
+            sealing.write_folded(self._engine, table, number)
+
+    def checkpoint(self) -> bool:
+        """Move the write-ahead log into the database file; commits wait meanwhile.
+
+        False where a long-running reader prevents it: nothing is lost, `maintain` tries again at its next call.
+        """
+        with self._engine.maintenance_lock:
+            if not self._engine.checkpoint():
+                return False
+            # After the checkpoint, not before: its deletions would let every reader of this moment prevent it.
+            self.fold()
+            return True
+
+    def close(self) -> None:
+        """Release files. Committed data is durable without it."""
+        self._engine.close()
+
+    def _committed(self, number: int, log: str, offset: int, observations: pa.Table) -> None:
+        self._commit_no = number
+        self._offsets[log] = offset
+        self._latest.add(observations, number)
+
+
+def _connect(folder: StoreFolder, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        str(folder.database),
+        config={
+            "memory_limit": f"{settings.memory_limit_mb}MB",
+            "threads": settings.threads,
+            "temp_directory": str(folder.root / "spill"),
+            # Checkpoints happen when maintain says so, never inside a commit.
+            "checkpoint_threshold": "1TB",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+    connection.execute("SET auto_checkpoint_skip_wal_threshold = 1000000000000")
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
+    """The table with exactly the port's columns, or StoreError: a programming error that must not reach the disk."""
+    if table.schema.equals(schema):
+        return table
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError) as error:
+        raise StoreError(f"{name} of a batch does not have the columns of the port: {table.schema.names}") from error

@@ -1,0 +1,100 @@
+"""The latest observation of every datastream, kept in memory as batches are committed.
+
+Folding is lazy: a commit only appends its table to a list, and the list is folded, column by column, when somebody asks
+or when it is long. A later phenomenon time wins; a late one never replaces it; of two equal times the first stays.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from lichtmast.store.port import OBSERVATION_SCHEMA
+
+_PENDING_ROWS_MAX: Final = 16_384
+
+
+class LatestReadings:
+    """One row per datastream, sorted by datastream id. Safe to use from several threads."""
+
+    def __init__(self, table: pa.Table, commit_no: int) -> None:
+        self._lock = threading.Lock()
+        self._table = table.sort_by("datastream_id").combine_chunks()
+        self._pending: list[pa.Table] = []
+        self._pending_rows = 0
+        self._commit_no = commit_no
+
+    def add(self, observations: pa.Table, commit_no: int) -> None:
+        """Take note of a committed batch."""
+        with self._lock:
+            self._commit_no = commit_no
+            if observations.num_rows:
+                self._pending.append(observations)
+                self._pending_rows += observations.num_rows
+                if self._pending_rows > _PENDING_ROWS_MAX:
+                    self._fold()
+
+    def table(self, datastream_ids: Sequence[int] | None = None) -> pa.Table:
+        """The rows of these datastreams, or all, by ascending id."""
+        return self.marked(datastream_ids)[0]
+
+    def marked(self, datastream_ids: Sequence[int] | None = None) -> tuple[pa.Table, int]:
+        """The rows, and the commit number up to which they are true."""
+        with self._lock:
+            if self._pending:
+                self._fold()
+            table, commit_no = self._table, self._commit_no
+        if datastream_ids is None:
+            return table, commit_no
+        wanted = np.unique(np.asarray(datastream_ids, dtype=np.int64))
+        at = _positions(table, wanted)
+        return table.take(pa.array(at[at >= 0])), commit_no
+
+    def replace(self, datastream_ids: Sequence[int], rows: pa.Table) -> None:
+        """Forget what is known of these datastreams and take `rows` instead: after an erasure."""
+        with self._lock:
+            if self._pending:
+                self._fold()
+            ids = self._table["datastream_id"].to_numpy()
+            kept = self._table.filter(pa.array(~np.isin(ids, np.asarray(datastream_ids, dtype=np.int64))))
+            self._table = pa.concat_tables([kept, rows.cast(OBSERVATION_SCHEMA)])
+            self._table = self._table.sort_by("datastream_id").combine_chunks()
+
+    def _fold(self) -> None:
+        news = pa.concat_tables(self._pending)
+        self._pending, self._pending_rows = [], 0
+        ids = news["datastream_id"].to_numpy()
+        times = news["phenomenon_time"].to_numpy()
+        # Stable, by id then descending time: the first row of each id is the earliest that arrived with its latest time.
+        order = np.lexsort((np.bitwise_not(times), ids))
+        sorted_ids = ids[order]
+        winners = order[np.concatenate(([True], sorted_ids[1:] != sorted_ids[:-1]))]
+        ids, times = ids[winners], times[winners]
+        at = _positions(self._table, ids)
+        known = at >= 0
+        held_times = self._table["phenomenon_time"].to_numpy()
+        newer = np.zeros(len(ids), dtype=bool)
+        newer[known] = times[known] > held_times[at[known]]
+        rows = np.arange(self._table.num_rows, dtype=np.int64)
+        offset = self._table.num_rows
+        rows[at[newer]] = offset + winners[newer]
+        if not known.all():
+            strange = ~known
+            where = np.searchsorted(self._table["datastream_id"].to_numpy(), ids[strange])
+            rows = np.insert(rows, where, offset + winners[strange])
+        elif not newer.any():
+            return
+        self._table = pa.concat_tables([self._table, news]).take(pa.array(rows)).combine_chunks()
+
+
+def _positions(
+    table: pa.Table, ids: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """Where each id stands in the table, or -1."""
+    held = table["datastream_id"].to_numpy()
+    if not len(held):
+        return np.full(len(ids), -1, dtype=np.int64)
+    at = np.minimum(np.searchsorted(held, ids), len(held) - 1)
+    return np.where(held[at] == ids, at, -1)

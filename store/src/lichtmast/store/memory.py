@@ -1,0 +1,229 @@
+"""The store in memory: plain Python, for tests of everything that needs a store, and the oracle of DuckStore's own tests.
+
+Keeps nothing when the process ends. Answers like DuckStore, to the row.
+"""
+
+import csv
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lichtmast.store.errors import OffsetError, StoreError
+from lichtmast.store.export import spreadsheet_safe
+from lichtmast.store.port import (
+    LEDGER_SCHEMA,
+    OBSERVATION_SCHEMA,
+    PROGRESS_SCHEMA,
+    QUARANTINE_SCHEMA,
+    Batch,
+    Outcome,
+    PackKey,
+)
+from lichtmast.store.reading import AGGREGATE_SCHEMA
+from lichtmast.store.settings import DAY_US
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_Row = dict[str, Any]
+
+
+class MemoryStore:
+    """An ObservationStore of lists."""
+
+    def __init__(self) -> None:
+        self._observations: list[_Row] = []
+        self._ledger: list[_Row] = []
+        self._quarantine: list[_Row] = []
+        self._offsets: dict[str, int] = {}
+        self._erased = 0
+
+    def commit(self, batch: Batch) -> None:
+        """Take the batch whole. Raises OffsetError where it does not advance its log."""
+        if batch.offset <= self.offset(batch.log):
+            raise OffsetError(f"offset {batch.offset} of log {batch.log!r} does not advance {self.offset(batch.log)}")
+        self._observations += batch.observations.to_pylist()
+        self._ledger += batch.ledger.to_pylist()
+        self._quarantine += batch.quarantine.to_pylist()
+        self._offsets[batch.log] = batch.offset
+
+    def offset(self, log: str) -> int:
+        """The last log position that was committed; 0 where there is none."""
+        return self._offsets.get(log, 0)
+
+    def range(
+        self, datastream_ids: Sequence[int], start_us: int, end_us: int, *, limit: int, descending: bool = False
+    ) -> pa.Table:
+        """Observations of a period by time then datastream."""
+        if limit < 0:
+            raise StoreError(f"limit {limit} is negative")
+        found = sorted(self._select(datastream_ids, start_us, end_us), key=_time_then_datastream, reverse=descending)
+        return pa.Table.from_pylist(found[:limit], OBSERVATION_SCHEMA)
+
+    def count(self, datastream_id: int, start_us: int, end_us: int) -> int:
+        """How many observations one datastream has in a period."""
+        return len(self._select([datastream_id], start_us, end_us))
+
+    def latest(self, datastream_ids: Sequence[int] | None = None) -> pa.Table:
+        """The latest observation of each datastream, by ascending id."""
+        newest: dict[int, _Row] = {}
+        for row in self._observations:
+            held = newest.get(row["datastream_id"])
+            if held is None or row["phenomenon_time"] > held["phenomenon_time"]:
+                newest[row["datastream_id"]] = row
+        wanted = newest.keys() if datastream_ids is None else newest.keys() & set(datastream_ids)
+        return pa.Table.from_pylist([newest[one] for one in sorted(wanted)], OBSERVATION_SCHEMA)
+
+    def aggregate(self, datastream_id: int, start_us: int, end_us: int, bucket_us: int) -> pa.Table:
+        """Count, mean, minimum and maximum of the numeric results per bucket."""
+        if bucket_us <= 0:
+            raise StoreError(f"a bucket of {bucket_us} µs: it must be positive")
+        buckets: dict[int, list[float]] = {}
+        for row in self._select([datastream_id], start_us, end_us):
+            if row["result"] is not None:
+                buckets.setdefault(row["phenomenon_time"] // bucket_us * bucket_us, []).append(row["result"])
+        rows = [
+            {
+                "bucket": start,
+                "count": len(results),
+                "mean": sum(results) / len(results),
+                "minimum": min(results),
+                "maximum": max(results),
+            }
+            for start, results in sorted(buckets.items())
+        ]
+        return pa.Table.from_pylist(rows, AGGREGATE_SCHEMA)
+
+    def existing_times(self, keys: pa.Table) -> pa.Table:
+        """Of (datastream_id, phenomenon_time) keys, those that are stored already."""
+        held = {(row["datastream_id"], row["phenomenon_time"]) for row in self._observations}
+        asked = {(row["datastream_id"], row["phenomenon_time"]) for row in keys.to_pylist()}
+        names = ("datastream_id", "phenomenon_time")
+        schema = pa.schema([OBSERVATION_SCHEMA.field(name) for name in names])
+        return pa.Table.from_pylist([dict(zip(names, key, strict=True)) for key in sorted(held & asked)], schema)
+
+    def digests(self, keys: Sequence[PackKey]) -> dict[PackKey, int]:
+        """The payload digest of each pack that the ledger holds as stored or quarantined."""
+        wanted = set(keys)
+        found: dict[PackKey, int] = {}
+        for row in sorted(self._ledger, key=lambda row: (row["outcome"], row["log_seq"], row["part"])):
+            if row["epoch"] is None or row["seq"] is None or row["outcome"] == Outcome.DUPLICATE:
+                continue
+            key = PackKey(row["device"], row["epoch"], row["seq"])
+            if key in wanted:
+                found.setdefault(key, row["digest"])
+        return found
+
+    def progress(self) -> pa.Table:
+        """PROGRESS_SCHEMA: which packs of each device and epoch have arrived."""
+        arrived: dict[tuple[str, int], set[int]] = {}
+        for row in self._ledger:
+            if row["epoch"] is not None and row["seq"] is not None:
+                arrived.setdefault((row["device"], row["epoch"]), set()).add(row["seq"])
+        rows = []
+        for (device, epoch), numbers in sorted(arrived.items()):
+            spans: list[list[int]] = []
+            for number in sorted(numbers):
+                if spans and number == spans[-1][1] + 1:
+                    spans[-1][1] = number
+                else:
+                    spans.append([number, number])
+            upto = spans.pop(0)[1] if spans[0][0] <= 1 else 0
+            ranges = [edge for span in spans for edge in span]
+            rows.append({"device": device, "epoch": epoch, "upto": upto, "ranges": ranges})
+        return pa.Table.from_pylist(rows, PROGRESS_SCHEMA)
+
+    def quarantine(self, limit: int, *, device: str | None = None, reason: str | None = None) -> pa.Table:
+        """The newest refused packs first."""
+        found = [
+            row
+            for row in reversed(self._quarantine)
+            if device in (None, row["device"]) and reason in (None, row["reason"])
+        ]
+        return pa.Table.from_pylist(found[:limit], QUARANTINE_SCHEMA)
+
+    def ledger_range(self, device: str, epoch: int) -> pa.Table:
+        """Every arrival of one device and epoch."""
+        found = [row for row in self._ledger if row["device"] == device and row["epoch"] == epoch]
+        found.sort(key=lambda row: (row["seq"], row["log_seq"], row["part"]))
+        return pa.Table.from_pylist(found, LEDGER_SCHEMA)
+
+    def audit_counts(self) -> dict[str, int]:
+        """observations_total, readings_by_ledger, erased_total, double_packs."""
+        keys = [
+            (row["device"], row["epoch"], row["seq"])
+            for row in self._ledger
+            if None not in (row["epoch"], row["seq"]) and row["outcome"] != Outcome.DUPLICATE
+        ]
+        return {
+            "observations_total": len(self._observations),
+            "readings_by_ledger": sum(row["readings"] for row in self._ledger if row["outcome"] == Outcome.STORED),
+            "erased_total": self._erased,
+            "double_packs": sum(1 for key in set(keys) if keys.count(key) > 1),
+        }
+
+    def erase(self, datastream_id: int, start_us: int, end_us: int) -> int:
+        """Remove observations for good; returns how many rows went."""
+        return self._remove([datastream_id], start_us, end_us)
+
+    def drop_day(self, day: int) -> int:
+        """Remove all observations of one UTC day."""
+        return self._remove(None, day * DAY_US, (day + 1) * DAY_US)
+
+    def maintain(self, now_us: int) -> list[int]:
+        """Nothing to tidy up in memory."""
+        del now_us
+        return []
+
+    def export(self, path: Path, *, form: str, start_us: int, end_us: int, datastream_ids: Sequence[int] | None) -> int:
+        """Write observations to `path` as `parquet` or `csv`; returns the rows written."""
+        found = self._select(datastream_ids, start_us, end_us)
+        found.sort(key=lambda row: (row["datastream_id"], row["phenomenon_time"]))
+        rows = [
+            {**row, "phenomenon_time": _moment(row["phenomenon_time"]), "result_time": _moment(row["result_time"])}
+            for row in found
+        ]
+        if form == "parquet":
+            times = pa.timestamp("us", tz="UTC")
+            fields = [one.with_type(times) if one.name.endswith("_time") else one for one in OBSERVATION_SCHEMA]
+            pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), path, compression="zstd")
+        elif form == "csv":
+            with path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, OBSERVATION_SCHEMA.names, lineterminator="\n")
+                writer.writeheader()
+                for row in rows:
+                    text = row["result_text"]
+                    row["result_text"] = None if text is None else spreadsheet_safe(text)
+                    for name in ("phenomenon_time", "result_time"):
+                        row[name] = row[name].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+                writer.writerows(rows)
+        else:
+            raise StoreError(f"cannot export as {form!r}: choose parquet or csv")
+        return len(rows)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _select(self, datastream_ids: Sequence[int] | None, start_us: int, end_us: int) -> list[_Row]:
+        wanted = None if datastream_ids is None else set(datastream_ids)
+        return [
+            row
+            for row in self._observations
+            if (wanted is None or row["datastream_id"] in wanted) and start_us <= row["phenomenon_time"] < end_us
+        ]
+
+    def _remove(self, datastream_ids: Sequence[int] | None, start_us: int, end_us: int) -> int:
+        gone = self._select(datastream_ids, start_us, end_us)
+        self._observations = [row for row in self._observations if not any(row is one for one in gone)]
+        self._erased += len(gone)
+        return len(gone)
+
+
+def _time_then_datastream(row: _Row) -> tuple[int, int, int]:
+    return row["phenomenon_time"], row["datastream_id"], row["result_time"]
+
+
+def _moment(time_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=time_us)

@@ -1,0 +1,53 @@
+"""Which packs of each device and epoch have arrived: ledger rows folded into closed ranges of numbers.
+
+SQL only; the caller owns the transaction. `arrived` holds the ranges that were folded before, up to a mark.
+"""
+
+from lichtmast.store.port import Outcome
+
+_DOUBLES_SQL = """
+SELECT count(*) FROM (
+    SELECT 1 FROM {ledger}
+    WHERE epoch IS NOT NULL AND seq IS NOT NULL AND outcome <> {duplicate}
+    GROUP BY device, epoch, seq HAVING count(*) > 1
+)
+"""
+
+_SPANS_SQL = """
+WITH pieces AS (
+    SELECT device, epoch, first, last FROM arrived
+    UNION ALL
+    SELECT device, epoch, seq, seq FROM ({newer}) WHERE epoch IS NOT NULL AND seq IS NOT NULL
+), reached AS (
+    SELECT device, epoch, first, last, max(last) OVER before AS reach FROM pieces
+    WINDOW before AS (
+        PARTITION BY device, epoch ORDER BY first, last ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    )
+), numbered AS (
+    SELECT device, epoch, first, last, sum(CASE WHEN reach IS NULL OR first > reach + 1 THEN 1 ELSE 0 END) OVER (
+        PARTITION BY device, epoch ORDER BY first, last ROWS UNBOUNDED PRECEDING
+    ) AS island FROM reached
+)
+SELECT device, epoch, min(first) AS first, max(last) AS last FROM numbered GROUP BY device, epoch, island
+"""
+
+_PROGRESS_SQL = """
+SELECT device, epoch, coalesce(max(last) FILTER (first <= 1), 0) AS upto,
+    coalesce(flatten(list([first, last] ORDER BY first) FILTER (first > 1)), []) AS ranges
+FROM ({spans}) GROUP BY device, epoch ORDER BY device, epoch
+"""
+
+
+def spans_sql(newer: str) -> str:
+    """SQL for ranges of arrived numbers: what was folded before and the ledger rows of the SQL `newer`."""
+    return _SPANS_SQL.format(newer=newer)
+
+
+def progress_sql(newer: str) -> str:
+    """SQL for the port's progress columns."""
+    return _PROGRESS_SQL.format(spans=spans_sql(newer))
+
+
+def doubles_sql(ledger: str) -> str:
+    """SQL for how many pack keys occur more than once among stored and quarantined packs."""
+    return _DOUBLES_SQL.format(ledger=ledger, duplicate=int(Outcome.DUPLICATE))

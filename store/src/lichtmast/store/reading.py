@@ -1,0 +1,190 @@
+"""Questions about observations and progress, each answered from one view. SQL in, Arrow out; nothing is written."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lichtmast.store.days import LEDGER, OBSERVATIONS, Kind, id_filter
+from lichtmast.store.errors import StoreError
+from lichtmast.store.latest import LatestReadings
+from lichtmast.store.port import OBSERVATION_SCHEMA, PROGRESS_SCHEMA, Outcome, PackKey
+from lichtmast.store.progress import progress_sql
+from lichtmast.store.settings import DAY_US
+from lichtmast.store.view import TIME_MAX, TIME_MIN, View
+
+LOG_TERM_DAYS_MAX = 31
+"""How far back `digests_at` looks: longer than any log is kept."""
+
+AGGREGATE_SCHEMA = pa.schema(
+    [
+        ("bucket", pa.int64()),
+        ("count", pa.int64()),
+        ("mean", pa.float64()),
+        ("minimum", pa.float64()),
+        ("maximum", pa.float64()),
+    ]
+)
+
+
+def observations(
+    view: View, datastream_ids: Sequence[int], start_us: int, end_us: int, *, limit: int, descending: bool
+) -> pa.Table:
+    """Observations in start <= phenomenon time < end, ordered by time then datastream."""
+    if limit < 0:
+        raise StoreError(f"limit {limit} is negative")
+    rows = view.rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", datastream_ids))
+    direction = "DESC" if descending else "ASC"
+    order = f"phenomenon_time {direction}, datastream_id {direction}, result_time {direction}"
+    found = view.connection.sql(f"FROM {rows} ORDER BY {order} LIMIT {limit}").to_arrow_table()
+    return found.cast(OBSERVATION_SCHEMA)
+
+
+def count(view: View, datastream_id: int, start_us: int, end_us: int) -> int:
+    """How many observations one datastream has in a period."""
+    rows = view.rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", [datastream_id]), "datastream_id")
+    return _number(view, f"SELECT count(*) FROM {rows}")  # noqa: S608 - built from ints
+
+
+def aggregate(view: View, datastream_id: int, start_us: int, end_us: int, bucket_us: int) -> pa.Table:
+    """Count, mean, minimum and maximum of the numeric results per bucket; empty buckets are not listed."""
+    if bucket_us <= 0:
+        raise StoreError(f"a bucket of {bucket_us} µs: it must be positive")
+    rows = view.rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", [datastream_id]))
+    # The remainder of a negative time is negative in SQL; buckets before 1970 start at multiples too.
+    bucket = f"phenomenon_time - ((phenomenon_time % {bucket_us}) + {bucket_us}) % {bucket_us}"
+    return (
+        view.connection.sql(
+            f"SELECT {bucket} AS bucket, count(*) AS count, avg(result) AS mean, min(result) AS minimum,"  # noqa: S608
+            f" max(result) AS maximum FROM {rows} WHERE result IS NOT NULL GROUP BY ALL ORDER BY bucket"
+        )
+        .to_arrow_table()
+        .cast(AGGREGATE_SCHEMA)
+    )
+
+
+def existing_times(view: View, keys: pa.Table) -> pa.Table:
+    """Of (datastream_id, phenomenon_time) keys, those that are stored."""
+    keys = keys.select(["datastream_id", "phenomenon_time"]).cast(
+        pa.schema([OBSERVATION_SCHEMA.field("datastream_id"), OBSERVATION_SCHEMA.field("phenomenon_time")])
+    )
+    if not keys.num_rows:
+        return keys
+    span = pc.min_max(keys["phenomenon_time"])
+    ids = pc.min_max(keys["datastream_id"])
+    rows = view.rows(
+        OBSERVATIONS,
+        span["min"].as_py(),
+        span["max"].as_py() + 1,
+        f"datastream_id BETWEEN {ids['min'].as_py()} AND {ids['max'].as_py()}",
+        "datastream_id, phenomenon_time",
+    )
+    found = view.connection.sql(
+        f"SELECT DISTINCT datastream_id, phenomenon_time FROM keys SEMI JOIN {rows} USING (datastream_id, phenomenon_time)"  # noqa: S608
+    )
+    return found.to_arrow_table().cast(keys.schema)
+
+
+def digests(view: View, keys: Sequence[PackKey]) -> dict[PackKey, int]:
+    """The digests of stored or quarantined packs; hot rows first, then sealed days from new to old until all are found."""
+    found: dict[PackKey, int] = {}
+    missing = set(keys)
+    if not missing:
+        return found
+    days = view.days(LEDGER)
+    kept = f"outcome <> {int(Outcome.DUPLICATE)}"
+    sources = [view.hot_rows(LEDGER, TIME_MIN, TIME_MAX, kept, days)]
+    sources += [view.sealed_rows(LEDGER, [one], kept) for one in reversed(days) if one.generation]
+    for source in sources:
+        wanted = pa.table(
+            {
+                "device": pa.array([key.device for key in missing], pa.string()),
+                "epoch": pa.array([key.epoch for key in missing], pa.int64()),
+                "seq": pa.array([key.seq for key in missing], pa.int64()),
+            }
+        )
+        bounds = {
+            "d0": min(key.device for key in missing),
+            "d1": max(key.device for key in missing),
+            "e0": min(key.epoch for key in missing),
+            "e1": max(key.epoch for key in missing),
+            "s0": min(key.seq for key in missing),
+            "s1": max(key.seq for key in missing),
+        }
+        rows = view.connection.sql(
+            f"SELECT device, epoch, seq, arg_min(digest, (outcome, log_seq, part)) FROM ({source})"  # noqa: S608
+            " WHERE device BETWEEN $d0 AND $d1 AND epoch BETWEEN $e0 AND $e1 AND seq BETWEEN $s0 AND $s1"
+            " AND (device, epoch, seq) IN (SELECT (device, epoch, seq) FROM wanted) GROUP BY ALL",
+            params=bounds,
+        ).fetchall()
+        found.update((PackKey(device, epoch, seq), digest) for device, epoch, seq, digest in rows)
+        missing.difference_update(found)
+        if not missing:
+            break
+    return found
+
+
+def digests_at(view: View, log_seq: int, now_us: int) -> list[int]:
+    """Digests of the first pack of one log position, among the packs of the last days."""
+    rows = view.rows(LEDGER, now_us - LOG_TERM_DAYS_MAX * DAY_US, TIME_MAX)
+    found = view.connection.execute(f"SELECT digest FROM {rows} WHERE log_seq = ? AND part = 0", [log_seq])  # noqa: S608
+    return [digest for (digest,) in found.fetchall()]
+
+
+def progress(view: View) -> pa.Table:
+    """Which packs have arrived: the folded ranges, and what was committed after them."""
+    newer = newer_rows(view, LEDGER, "device, epoch, seq")
+    return view.connection.sql(progress_sql(newer)).to_arrow_table().cast(PROGRESS_SCHEMA)
+
+
+def newer_rows(view: View, kind: Kind, columns: str, upto: int | None = None) -> str:
+    """SQL for hot rows that were committed after the fold mark."""
+    mark = _number(view, "SELECT commit_no FROM marks WHERE name = 'folded'")
+    where = f"commit_no > {mark}" + (f" AND commit_no <= {upto}" if upto is not None else "")
+    return view.hot_rows(kind, TIME_MIN, TIME_MAX, where, view.days(kind), columns)
+
+
+def restore_latest(view: View, commit_no: int) -> LatestReadings:
+    """The latest readings as of the last commit: the folded ones, and what was committed after them."""
+    held = view.connection.sql("FROM latest").to_arrow_table().cast(OBSERVATION_SCHEMA)
+    restored = LatestReadings(held, commit_no)
+    columns = f"commit_no, {OBSERVATIONS.columns()}"
+    newer = newer_rows(view, OBSERVATIONS, columns)
+    batches = view.connection.sql(f"SELECT * EXCLUDE (commit_no) FROM ({newer}) ORDER BY commit_no").to_arrow_reader()  # noqa: S608
+    for batch in batches:
+        restored.add(pa.Table.from_batches([batch]).cast(OBSERVATION_SCHEMA), commit_no)
+    return restored
+
+
+def newest_of(view: View, datastream_ids: Sequence[int]) -> pa.Table:
+    """The newest stored observation of each of these datastreams, searched from the newest day backwards."""
+    missing = set(datastream_ids)
+    days = view.days(OBSERVATIONS)
+    found: pa.Table = OBSERVATION_SCHEMA.empty_table()
+    # A hot row may be a late one and a newer day be sealed, so both are asked and the later wins.
+    hot = _newest(view, view.hot_rows(OBSERVATIONS, TIME_MIN, TIME_MAX, "TRUE", days), sorted(missing))
+    for one in reversed([day for day in days if day.generation]):
+        if not missing:
+            break
+        rows = _newest(view, view.sealed_rows(OBSERVATIONS, [one]), sorted(missing))
+        found = pa.concat_tables([found, rows])
+        missing -= set(rows["datastream_id"].to_pylist())
+    merged = LatestReadings(found, 0)
+    merged.add(hot, 0)
+    return merged.table()
+
+
+def _newest(view: View, source: str, datastream_ids: Sequence[int]) -> pa.Table:
+    return (
+        view.connection.sql(
+            f"SELECT * FROM ({source}) WHERE {id_filter('datastream_id', datastream_ids)}"  # noqa: S608 - built from ints
+            " QUALIFY row_number() OVER (PARTITION BY datastream_id ORDER BY phenomenon_time DESC, result_time) = 1"
+        )
+        .to_arrow_table()
+        .cast(OBSERVATION_SCHEMA)
+    )
+
+
+def _number(view: View, sql: str) -> int:
+    row = view.connection.execute(sql).fetchone()
+    return int(row[0]) if row and row[0] is not None else 0

@@ -1,0 +1,137 @@
+"""A view: one consistent picture of hot and sealed rows, for as long as one reader needs it.
+
+The catalogue of days is read inside the same database transaction as the hot rows. A sealed file that the picture
+names is not removed before the view is closed, so the moment between a rename and a commit cannot be seen.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from lichtmast.store.days import DAY_US, Day, Kind, day_of, quoted
+from lichtmast.store.folder import StoreFolder
+
+TIME_MIN: Final = -(2**63)
+TIME_MAX: Final = 2**63 - 1
+
+
+class Readers:
+    """Who is reading, so that replaced files go only when nobody can need them any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next = 0
+        self._active: set[int] = set()
+        self._retired: list[tuple[int, Path]] = []
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold every file that is in the catalogue now."""
+        with self._lock:
+            number = self._next
+            self._next += 1
+            self._active.add(number)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active.discard(number)
+            self.remove_retired()
+
+    def retire(self, path: Path) -> None:
+        """Remove a file that the catalogue no longer names, now or when the last reader that may use it is done."""
+        with self._lock:
+            self._retired.append((self._next, path))
+        self.remove_retired()
+
+    def remove_retired(self) -> None:
+        """Remove what nobody can need."""
+        with self._lock:
+            oldest = min(self._active, default=self._next)
+            due = [path for barrier, path in self._retired if barrier <= oldest]
+            self._retired = [(barrier, path) for barrier, path in self._retired if barrier > oldest]
+        for path in due:
+            path.unlink(missing_ok=True)
+
+    def counts(self) -> tuple[int, int]:
+        """How many views are open, and how many files wait for removal."""
+        with self._lock:
+            return len(self._active), len(self._retired)
+
+
+class View:
+    """One transaction's picture; made by `open_view`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: StoreFolder) -> None:
+        self.connection = connection
+        self._folder = folder
+
+    def days(self, kind: Kind, start_us: int = TIME_MIN, end_us: int = TIME_MAX) -> list[Day]:
+        """The catalogue's lines of the days that touch this period, in ascending order."""
+        return read_days(self.connection, kind, day_of(start_us), day_of(end_us - 1))
+
+    def rows(self, kind: Kind, start_us: int, end_us: int, where: str = "TRUE", columns: str | None = None) -> str:
+        """SQL for the port's columns of all rows in start <= time < end that satisfy `where`, hot and sealed."""
+        days = self.days(kind, start_us, end_us)
+        parts = [self.hot_rows(kind, start_us, end_us, where, days), self._sealed(kind, start_us, end_us, where, days)]
+        return f"(SELECT {columns or kind.columns()} FROM ({' UNION ALL '.join(part for part in parts if part)}))"
+
+    def hot_rows(
+        self, kind: Kind, start_us: int, end_us: int, where: str, days: list[Day], columns: str | None = None
+    ) -> str:
+        """SQL for the rows that are not sealed; `columns` may ask for commit_no too."""
+        period = "TRUE"
+        if (start_us, end_us) != (TIME_MIN, TIME_MAX):
+            period = f"{kind.time_column} >= {start_us} AND {kind.time_column} < {end_us}"
+        tables = [kind.late_table, *(kind.day_table(one.day) for one in days if one.hot)]
+        return " UNION ALL ".join(
+            f"SELECT {columns or kind.columns()} FROM {table} WHERE {period} AND ({where})" for table in tables
+        )
+
+    def _sealed(self, kind: Kind, start_us: int, end_us: int, where: str, days: list[Day]) -> str:
+        whole, parted = [], []
+        for one in days:
+            if one.generation:
+                inside = start_us <= one.day * DAY_US and (one.day + 1) * DAY_US <= end_us
+                (whole if inside else parted).append(one)
+        texts = []
+        if whole:
+            texts.append(self.sealed_rows(kind, whole, where))
+        if parted:
+            low, high = max(start_us, parted[0].day * DAY_US), min(end_us, (parted[-1].day + 1) * DAY_US)
+            period = f"{kind.time_column} >= make_timestamptz({low}) AND {kind.time_column} < make_timestamptz({high})"
+            texts.append(self.sealed_rows(kind, parted, f"{period} AND ({where})"))
+        return " UNION ALL ".join(texts)
+
+    def sealed_rows(self, kind: Kind, days: list[Day], where: str = "TRUE") -> str:
+        """SQL for the port's columns of these sealed days. In `where`, times are UTC timestamps."""
+        paths = ", ".join(quoted(str(self._folder.sealed(kind, one.day, one.generation))) for one in days)
+        return f"SELECT {kind.sealed_columns()} FROM read_parquet([{paths}]) WHERE {where}"
+
+
+def read_days(
+    connection: duckdb.DuckDBPyConnection, kind: Kind | None = None, first: int = TIME_MIN, last: int = TIME_MAX
+) -> list[Day]:
+    """The catalogue, or the part of one kind between two days, both included."""
+    found = connection.execute(
+        "SELECT kind, day, hot, generation, rows, bytes FROM days"
+        " WHERE (? IS NULL OR kind = ?) AND day BETWEEN ? AND ? ORDER BY kind, day",
+        [kind and kind.name, kind and kind.name, first, last],
+    ).fetchall()
+    return [Day(*row) for row in found]
+
+
+@contextmanager
+def open_view(connection: duckdb.DuckDBPyConnection, folder: StoreFolder, readers: Readers) -> Iterator[View]:
+    """Open a view on a cursor of its own."""
+    with readers.reading():
+        cursor = connection.cursor()
+        try:
+            cursor.begin()
+            yield View(cursor, folder)
+        finally:
+            cursor.close()

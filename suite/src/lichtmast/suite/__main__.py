@@ -1,0 +1,50 @@
+"""The `lichtmast` command.
+
+Expected failures are one line on stderr and exit code 1; anything else is a bug and shows its trace.
+"""
+
+import sys
+
+import typer
+
+from lichtmast.api import ServerError
+from lichtmast.firmware_sim import SpecError, TownError
+from lichtmast.ingest.errors import IngestError
+from lichtmast.registry import RegistryError
+from lichtmast.store import StoreError
+from lichtmast.suite.commands.audit import audit
+from lichtmast.suite.commands.demo import demo
+from lichtmast.suite.commands.export import export
+from lichtmast.suite.commands.importing import import_assets
+from lichtmast.suite.commands.output import messages
+from lichtmast.suite.commands.up import up
+from lichtmast.suite.errors import SuiteError
+
+EXPECTED = (SuiteError, StoreError, RegistryError, IngestError, ServerError, SpecError, TownError, OSError, ValueError)
+
+app = typer.Typer(
+    name="lichtmast",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Smart public space on IPv6: every reading that was sent can be accounted for.",
+)
+app.command()(up)
+app.command()(demo)
+app.command(name="import")(import_assets)
+app.command()(audit)
+app.command()(export)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except EXPECTED as error:
+        messages.print(f"[bold red]lichtmast:[/] {error}" if str(error) else repr(error), highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The books: sent = stored + quarantined + duplicate, per device and hour, and every missing pack by its number.
+
+What arrived is in the ledger, one line a pack. What was sent follows from the numbers that devices give their packs: a
+hole in a device's sequence is a pack that was sent and is nowhere. Packs without numbers count as they arrive. Two more
+things are held against each other: the rows that the ledger says were stored and those that are there, and the numbers
+that may occur only once.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from lichtmast.store import DuckStore, Outcome, Transport
+
+_1970: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EVER_US: Final = (0, 2**62)
+
+MISSING_NAMED_MAX: Final = 10_000
+"""Ranges of missing packs that are named; beyond it they are only counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Packs that a device numbered and that never arrived: first..last of one epoch."""
+
+    device: str
+    epoch: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One device in one hour (of arrival, UTC): packs by what became of them, and readings stored."""
+
+    device: str
+    hour: str
+    stored: int
+    quarantined: int
+    duplicates: int
+    readings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The whole account. `sent` counts every pack that was numbered or arrived, repetitions too."""
+
+    sent: int
+    stored: int
+    quarantined: int
+    duplicates: int
+    missing: int
+    readings: int
+    double_packs: int
+    rows_stored: int
+    rows_by_ledger: int
+    rows_erased: int
+    waiting: int | None
+    by_transport: dict[str, int]
+    missing_packs: tuple[Missing, ...]
+    accounts: tuple[Account, ...]
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong, in words; empty where the books balance."""
+        found: list[str] = []
+        if self.missing:
+            found.append(f"{self.missing} packs were sent and never arrived; they are named in missing_packs")
+        if self.double_packs:
+            found.append(f"{self.double_packs} pack numbers are stored more than once")
+        if self.rows_stored + self.rows_erased != self.rows_by_ledger:
+            found.append(
+                f"the ledger counts {self.rows_by_ledger} readings, but {self.rows_stored} are stored and "
+                f"{self.rows_erased} were erased"
+            )
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """For --json."""
+        return asdict(self) | {"balanced": not self.faults, "faults": self.faults}
+
+
+def audit(store: DuckStore, waiting: int | None) -> Audit:
+    """Draw up the account. `waiting` is how many log messages are not stored yet, None where nobody can tell."""
+    counts = store.ledger_counts(_EVER_US[0], _EVER_US[1])
+    accounts: dict[tuple[str, int], list[int]] = {}
+    by_transport = {transport.name.lower(): 0 for transport in Transport}
+    for row in counts.to_pylist():
+        account = accounts.setdefault((row["device"], row["hour_us"]), [0, 0, 0, 0])
+        account[row["outcome"]] += row["packs"]
+        account[3] += row["readings"]
+        by_transport[Transport(row["transport"]).name.lower()] += row["packs"]
+    stored, quarantined, duplicates, readings = (sum(account[at] for account in accounts.values()) for at in range(4))
+    missing, holes = _missing(store)
+    totals = store.audit_counts()
+    return Audit(
+        sent=stored + quarantined + duplicates + missing,
+        stored=stored,
+        quarantined=quarantined,
+        duplicates=duplicates,
+        missing=missing,
+        readings=readings,
+        double_packs=totals["double_packs"],
+        rows_stored=totals["observations_total"],
+        rows_by_ledger=totals["readings_by_ledger"],
+        rows_erased=totals["erased_total"],
+        waiting=waiting,
+        by_transport=by_transport,
+        missing_packs=holes,
+        accounts=tuple(
+            Account(device, _hour(hour_us), *account) for (device, hour_us), account in sorted(accounts.items())
+        ),
+    )
+
+
+def _hour(start_us: int) -> str:
+    return (_1970 + timedelta(microseconds=start_us)).strftime("%Y-%m-%dT%H:00Z")
+
+
+def _missing(store: DuckStore) -> tuple[int, tuple[Missing, ...]]:
+    """Holes in the numbers, below the highest that came of each device and epoch."""
+    count = 0
+    holes: list[Missing] = []
+    for row in store.progress().to_pylist():
+        expected = row["upto"] + 1
+        flat = row["ranges"]
+        for first, last in zip(flat[::2], flat[1::2], strict=True):
+            if first > expected:
+                count += first - expected
+                if len(holes) < MISSING_NAMED_MAX:
+                    holes.append(Missing(row["device"], row["epoch"], expected, first - 1))
+            expected = last + 1
+    return count, tuple(holes)
+
+
+assert [Outcome.STORED, Outcome.QUARANTINED, Outcome.DUPLICATE] == [0, 1, 2]  # noqa: S101 - audit() counts by position

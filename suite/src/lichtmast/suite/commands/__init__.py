@@ -1,0 +1,1 @@
+"""The commands of `lichtmast`, one a module."""

@@ -1,0 +1,18 @@
+"""What the command line tells when it cannot go on.
+
+SuiteError      root; the text says what happened and the next step
+├── FolderError     the data folder cannot be used
+└── OperatorError   the running Lichtmast did not do what it was asked
+"""
+
+
+class SuiteError(Exception):
+    """Root of this distribution's errors; shown as one line, exit code 1."""
+
+
+class FolderError(SuiteError):
+    """The data folder cannot be used."""
+
+
+class OperatorError(SuiteError):
+    """The running Lichtmast did not do what it was asked."""

@@ -1,0 +1,49 @@
+"""The data folder: where everything of one Lichtmast is, and where each room's part lies."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lichtmast.suite.errors import FolderError
+
+VARIABLE: Final = "LICHTMAST_DATA"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A data folder. Its parts can be copied for a backup while Lichtmast is down."""
+
+    path: Path
+
+    @classmethod
+    def choose(cls, given: Path | None) -> "Folder":
+        """The folder that was given, else LICHTMAST_DATA, else ./data; made where it is missing."""
+        path = given or Path(os.environ.get(VARIABLE) or "data")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderError(
+                f"data folder {path} cannot be made: {error.strerror}; choose another with --data"
+            ) from error
+        return cls(path.resolve())
+
+    @property
+    def broker(self) -> Path:
+        """Configuration, log file and streams of the broker."""
+        return self.path / "broker"
+
+    @property
+    def store(self) -> Path:
+        """Observations, pack ledger and quarantine."""
+        return self.path / "store"
+
+    @property
+    def registry(self) -> Path:
+        """The register."""
+        return self.path / "registry.sqlite"
+
+    @property
+    def operator(self) -> Path:
+        """Where the running Lichtmast says how its own commands reach it; readable by its owner alone."""
+        return self.path / "operator.json"

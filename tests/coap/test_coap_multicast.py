@@ -1,0 +1,63 @@
+"""The door answers no group (B4 group 58, RFC 7252 section 8), shown in a network namespace that routes one to lo."""
+
+import asyncio
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from lichtmast.ingest.coap.testing import Endpoint, MemoryLog, open_door, post
+
+GROUP = "ff01::1"
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_a_request_to_a_group_is_not_received_where_an_ordinary_socket_receives_it() -> None:
+    if not (shutil.which("unshare") and shutil.which("ip")):
+        pytest.skip("needs unshare (util-linux) and ip (iproute2)")
+    namespace = ["unshare", "--net", *([] if os.getuid() == 0 else ["--map-root-user"])]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not let us make a network namespace")
+    inside = 'ip link set lo up && ip -6 route add multicast ff01::/16 dev lo table local && exec "$0" "$1"'
+    done = subprocess.run(
+        [*namespace, "sh", "-c", inside, sys.executable, __file__],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "nothing received\n"), done.stderr
+
+
+async def _send_to_group() -> None:
+    loopback = socket.if_nametoindex("lo")
+    log = MemoryLog()
+    async with open_door(log, host="::", plaintext_beyond_loopback=True) as door:
+        with (
+            socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as ordinary,
+            socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender,
+            Endpoint(door.port) as endpoint,
+        ):
+            ordinary.settimeout(2)
+            ordinary.bind(("::", 0))
+            # One member on the machine is enough: Linux then hands the group's datagrams to every socket on the port.
+            membership = socket.inet_pton(socket.AF_INET6, GROUP) + struct.pack("@I", loopback)
+            sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+            sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, loopback)
+            for port in (door.port, ordinary.getsockname()[1]):
+                sender.sendto(post(1), (GROUP, port, 0, loopback))
+            assert post(1) == ordinary.recv(2_048), "the group must reach this machine, or this test says nothing"
+            assert await endpoint.ask_before_ping(b"") == []
+            statistics = door.statistics()
+    assert statistics.answers == {}
+    assert statistics.events == {"ignored_short": 1, "reset_ping": 1}
+    print("nothing received")  # noqa: T201 - what the test outside waits for
+
+
+if __name__ == "__main__":
+    asyncio.run(_send_to_group())

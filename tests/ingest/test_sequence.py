@@ -1,0 +1,64 @@
+"""The filter never calls a pack new that came before, and never tells a device more than what came."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lichtmast.ingest.pipeline import sequence
+from lichtmast.ingest.pipeline.sequence import EPOCHS_MAX, Progress, Sequences
+from lichtmast.wire.acknowledgement import Acknowledgement
+
+
+@given(st.lists(st.integers(1, 60), max_size=200), st.integers(2, 6))
+def test_new_is_certain_and_acknowledgements_never_run_ahead(seqs: list[int], most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequence, "RANGES_MAX", most)
+        progress = Progress(1)
+        came: set[int] = set()
+        for seq in seqs:
+            if progress.is_new(seq):
+                assert seq not in came
+            came.add(seq)
+            progress.add(seq)
+            told = Acknowledgement(*progress.standing())
+            assert len(progress.ranges) <= most
+            assert {one for one in range(1, 70) if told.covers(one)} <= came
+            assert set(range(1, progress.upto + 1)) <= came
+
+
+@given(st.permutations(list(range(1, 40))))
+def test_when_all_have_come_one_number_says_it(order: list[int]) -> None:
+    progress = Progress(1)
+    for seq in order:
+        assert progress.is_new(seq)
+        progress.add(seq)
+    assert (progress.upto, progress.ranges) == (39, [])
+
+
+@given(st.sets(st.integers(1, 500), max_size=300))
+def test_progress_restored_from_the_store_is_as_certain_as_before(came: set[int]) -> None:
+    progress = Progress(5)
+    for seq in sorted(came):
+        progress.add(seq)
+    flat = [one for pair in progress.ranges for one in pair]
+    restored = Sequences.restored([("gm0402/lm-1", 5, progress.upto, flat)]).of("gm0402/lm-1", 5)
+    assert restored is not None
+    for seq in range(1, 510):
+        if restored.is_new(seq):
+            assert seq not in came
+
+
+def test_a_restored_device_with_too_many_holes_is_doubtful_and_not_wrong() -> None:
+    flat = [one for first in range(10, 10 + 3 * sequence.RANGES_MAX * 2, 3) for one in (first, first + 1)]
+    restored = Sequences.restored([("gm0402/lm-1", 1, 3, flat)]).of("gm0402/lm-1", 1)
+    assert restored is not None
+    assert not restored.is_new(10)
+    assert not restored.is_new(9)
+    assert restored.is_new(flat[-1] + 1)
+
+
+def test_the_number_of_epochs_of_a_device_is_limited() -> None:
+    sequences = Sequences()
+    assert all(sequences.of("gm0402/lm-1", epoch) is not None for epoch in range(EPOCHS_MAX))
+    assert sequences.of("gm0402/lm-1", EPOCHS_MAX) is None
+    assert sequences.of("gm0402/lm-1", 3) is not None

@@ -1,0 +1,26 @@
+"""SenML packs (RFC 8428, 8798, 9100): strict decoding of bytes that nobody vouches for, and compact encoding.
+
+`decode` reads a pack of ours: SenML rules, time policy, sequence numbers, one device. `resolve` stops at the SenML
+rules and takes any names. Both raise PackError, and only that, for any bytes. `encode` writes what `decode` reads back
+exactly.
+
+Will not: read SenML in XML or EXI or as a stream, evaluate content-format labels, check names against a profile, or
+believe that the sender is the device that the names tell.
+"""
+
+from lichtmast.wire.senml.encoding import EncodingError, encode
+from lichtmast.wire.senml.packs import EPOCH_LABEL, SEQ_LABEL, decode, resolve, sniff
+from lichtmast.wire.senml.records import Pack, Reading, Record
+
+__all__ = [
+    "EPOCH_LABEL",
+    "SEQ_LABEL",
+    "EncodingError",
+    "Pack",
+    "Reading",
+    "Record",
+    "decode",
+    "encode",
+    "resolve",
+    "sniff",
+]
