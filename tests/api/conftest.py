@@ -131,13 +131,13 @@ def town(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     store.close()
 
 
-def app_of(registry: Registry, store: ObservationStore, broadcaster: Broadcaster, **settings: Any) -> FastAPI:
+def app_of(registry: Registry, store: ObservationStore, broadcaster: Broadcaster, **settings: Any) -> FastAPI:  # noqa: ANN401 - fields of ApiSettings
     """The application with the test's clock and no waiting for changes of the register."""
     return create_app(
         registry,
         store,
         broadcaster,
-        ApiSettings(**{"catalogue_check_interval_s": 0.0, "organisation": "gemeente Hilversum"} | settings),
+        ApiSettings(catalogue_check_interval_s=0.0, organisation="gemeente Hilversum", **settings),
         clock_us=lambda: NOW_US,
         log_lag=lambda: 7,
     )
@@ -156,7 +156,7 @@ def get(town: Town) -> Get:
 def get_with(town: Town) -> Callable[..., Get]:
     """The same town under other settings."""
 
-    def build(**settings: Any) -> Get:
+    def build(**settings: Any) -> Get:  # noqa: ANN401 - fields of ApiSettings
         return asker(app_of(town.registry, town.store, town.broadcaster, **settings))
 
     return build
@@ -165,9 +165,9 @@ def get_with(town: Town) -> Callable[..., Get]:
 def asker(app: FastAPI, base: str = "http://[::1]:8080") -> Get:
     """A function that sends one request to an application and returns the response."""
 
-    def ask(path: str, *, method: str = "GET", **options: Any) -> httpx2.Response:
+    def ask(path: str, *, method: str = "GET", quiet: bool = False, **options: Any) -> httpx2.Response:  # noqa: ANN401 - options of httpx
         async def send() -> httpx2.Response:
-            transport = httpx2.ASGITransport(app=app)
+            transport = httpx2.ASGITransport(app=app, raise_app_exceptions=not quiet)
             async with httpx2.AsyncClient(transport=transport, base_url=base) as client:
                 return await client.request(method, path, **options)
 
@@ -180,10 +180,16 @@ def asker(app: FastAPI, base: str = "http://[::1]:8080") -> Get:
 def make_app(town: Town) -> Callable[..., FastAPI]:
     """The application of the town with a broadcaster of its own."""
 
-    def build(*, broadcaster: Broadcaster, **settings: Any) -> FastAPI:
+    def build(*, broadcaster: Broadcaster, **settings: Any) -> FastAPI:  # noqa: ANN401 - fields of ApiSettings
         return app_of(town.registry, town.store, broadcaster, **settings)
 
     return build
+
+
+@pytest.fixture
+def table() -> Callable[..., pa.Table]:
+    """Rows of (datastream, time, result, quality) as the store and the broadcaster take them."""
+    return lambda *rows: observations(rows)
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """The documents speak of the `lichtmast` command as it is: what they show exists, and what exists is shown."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from lichtmast.suite.__main__ import app
 
 INLINE = re.compile(r"`(?:\.venv/bin/)?lichtmast ([^`\n]+)`")
 FENCED = re.compile(r"(?:^|&& )(?:\.venv/bin/)?lichtmast ([^\n#]+)", re.MULTILINE)
@@ -18,14 +18,8 @@ WORD = re.compile(r"[a-z][a-z-]*")
 @cache
 def help_of(*words: str) -> str:
     """What `lichtmast WORDS --help` prints; empty where there is no such command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lichtmast.suite", *words, "--help"],
-        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout if done.returncode == 0 else ""
+    done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    return done.stdout if done.exit_code == 0 else ""
 
 
 def commands_in(text: str) -> Iterator[str]:

@@ -55,6 +55,7 @@ def modules_of(member: Path) -> int:
     return sum(1 for _ in (member / "src").rglob("*.py"))
 
 
+@cache
 def imports_of(member: Path) -> set[str]:
     """Top-level names that the member's code imports, and for ours the portion, such as `lichtmast.wire`."""
     found: set[str] = set()
@@ -93,7 +94,8 @@ def test_five_places_list_the_same_members(root: Path, members: list[Path]) -> N
     assert set(house["tool"]["uv"]["workspace"]["members"]) == names
     assert set(house["tool"]["uv"]["sources"]) == {distribution_of(member) for member in members}
     assert set(re.findall(r"^-e \./(\S+)$", (root / "workspace.txt").read_text(), re.MULTILINE)) == names
-    assert set(house["tool"]["mypy"]["mypy_path"]) == {f"$MYPY_CONFIG_FILE_DIR/{name}/src" for name in names}
+    sources = {path for path in house["tool"]["mypy"]["mypy_path"] if path.endswith("/src")}
+    assert sources == {f"$MYPY_CONFIG_FILE_DIR/{name}/src" for name in names}
     assert set(house["tool"]["importlinter"]["root_packages"]) == packages
     layers = next(one for one in house["tool"]["importlinter"]["contracts"] if one["type"] == "layers")["layers"]
     assert {name for layer in layers for name in layer.split(" | ")} == packages
@@ -127,7 +129,6 @@ def test_every_member_says_the_same_of_licence_and_python(root: Path, members: l
         assert project["license"] == "EUPL-1.2", member.name
         assert project["requires-python"] == ">=3.11", member.name
         assert (member / project["readme"]).read_text().startswith(f"# {project['name']}\n"), member.name
-        assert project["description"] in (member / project["readme"]).read_text(), member.name
         assert (member / "src" / package_of(member).replace(".", "/") / "py.typed").is_file(), member.name
     assert toml(root / "uv.lock")["requires-python"] == ">=3.11"
 

@@ -21,8 +21,8 @@ FULL = encode(Message(Type.CON, code("0.02"), 7, b"\x01\x02", ((11, b"up"), (12,
 
 
 @st.composite
-def messages(draw: st.DrawFn) -> Message:
-    numbers = sorted(draw(st.lists(st.integers(0, 65_535), max_size=8)))
+def messages(draw: st.DrawFn, first_number: int = 0) -> Message:
+    numbers = sorted(draw(st.lists(st.integers(first_number, 65_535), max_size=8)))
     options = tuple((number, draw(st.binary(max_size=320))) for number in numbers)
     return Message(
         draw(st.sampled_from(Type)),
@@ -57,8 +57,9 @@ def test_every_truncation_is_malformed_or_a_shorter_message_and_never_reads_past
         assert len(message.payload) < 2
 
 
-@given(messages())
+@given(messages(first_number=2_100))
 def test_aiocoap_reads_what_we_write(message: Message) -> None:
+    # Numbers that aiocoap has no type for: it raises on options that are not UTF-8 or have leading zeros.
     theirs = aiocoap.Message.decode(encode(message))
     assert (message.type, message.code, message.message_id, message.token, message.payload) == (
         theirs.mtype,
@@ -67,6 +68,7 @@ def test_aiocoap_reads_what_we_write(message: Message) -> None:
         theirs.token,
         theirs.payload,
     )
+    assert message.options == tuple((int(option.number), option.encode()) for option in theirs.opt.option_list())
 
 
 @pytest.mark.parametrize("uri_path", [("up",), ("a" * 13, "b" * 255), ("x", "", "y")])

@@ -161,6 +161,11 @@ def test_counters_only_rise(profile: str, key: str) -> None:
     assert series[-1] > series[0]
 
 
+def test_the_weekend_has_no_morning_rush() -> None:
+    by_day = [activity(at(2026, 11, day, 7, 30)) for day in range(16, 23)]  # Monday to Sunday, half past eight
+    assert min(by_day[:5]) > 2 * max(by_day[5:])
+
+
 def test_rush_hours_are_busy_dirty_and_loud() -> None:
     rush, night = at(2026, 11, 18, 7, 30), at(2026, 11, 18, 2, 30)
     assert activity(rush) > 10 * activity(night)

@@ -26,7 +26,7 @@ def compact(records: list[dict[str, Any]]) -> bytes:
 def assert_same(raw: bytes) -> bool:
     """Hold the two decoders against each other; whether the fast one was certain.
 
-    Names, units and the window of time are the roster's and the transform's part of the fast way, so they are given here.
+    Names, units and the window of time are the roster's and the transform's part of the fast way: given here.
     """
     columns = read_columns([raw])
     if (

@@ -1,10 +1,8 @@
 """From arrivals to one store batch: every pack that arrives is in the ledger, with the right outcome."""
 
-import importlib.util
 import json
-from pathlib import Path
-from typing import Any
 
+import ingest_town as town
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -22,12 +20,8 @@ from lichtmast.wire.identity import DeviceId
 from lichtmast.wire.senml import Reading
 from lichtmast.wire.topics import COAP_DOOR_SUBJECT
 
-_spec = importlib.util.spec_from_file_location("ingest_town", Path(__file__).with_name("town.py"))
-assert _spec is not None
-assert _spec.loader is not None
-town = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(town)
 NOW_US = town.NOW_US
+pack = town.pack
 NONE_KNOWN: pa.Table = pa.table(
     {"datastream_id": pa.array([], pa.int32()), "phenomenon_time": pa.array([], pa.int64())}
 )
@@ -35,8 +29,7 @@ NONE_KNOWN: pa.Table = pa.table(
 
 @pytest.fixture
 def roster() -> Roster:
-    result: Roster = town.make_roster()
-    return result
+    return town.make_roster()
 
 
 class Bench:
@@ -87,11 +80,6 @@ def outcomes(settled: Settled) -> list[Outcome]:
 def reasons(settled: Settled) -> list[str]:
     found: list[str] = settled.batch.quarantine.column("reason").to_pylist()
     return found
-
-
-def pack(*args: Any, **named: Any) -> bytes:
-    made: bytes = town.pack(*args, **named)
-    return made
 
 
 def test_a_pack_becomes_rows_a_ledger_line_and_an_acknowledgement(roster: Roster) -> None:
@@ -166,19 +154,19 @@ def test_a_new_outbox_starts_a_new_count(roster: Roster) -> None:
 
 
 REFUSED: list[tuple[str, str, bytes, str]] = [
-    ("another's name", "lm-0", town.pack("lm-1"), "identity_mismatch"),
-    ("unknown device", "lm-99", town.pack("lm-99"), "unknown_device"),
-    ("suspended device", "asleep-1", town.pack("asleep-1"), "inactive_device"),
+    ("another's name", "lm-0", pack("lm-1"), "identity_mismatch"),
+    ("unknown device", "lm-99", pack("lm-99"), "unknown_device"),
+    ("suspended device", "asleep-1", pack("asleep-1"), "inactive_device"),
     ("no pack at all", "lm-0", b"hello", "undecodable"),
     ("nothing", "lm-0", b"", "empty"),
-    ("unknown name", "lm-0", town.pack().replace(b"/air/0/pm10", b"/air/0/pm99"), "unknown_name"),
-    ("another's name in the profile", "lm-0", town.pack().replace(b"/air/0/pm10", b"/lamp/0/level"), "unknown_name"),
-    ("wrong unit", "lm-0", town.pack().replace(b"kg/m3", b"Cel"), "wrong_unit"),
-    ("unknown unit", "lm-0", town.pack().replace(b"kg/m3", b"kg/m9"), "unknown_unit"),
-    ("boolean for a number", "lm-0", town.pack().replace(b'"v":1e-08}', b'"vb":true}'), "wrong_type"),
-    ("text for a number", "lm-0", town.pack().replace(b'"v":1e-08}', b'"vs":"x"}'), "wrong_type"),
-    ("a year ago", "lm-0", town.pack(time_s=NOW_US / 1e6 - 365 * 86_400), "bad_time"),
-    ("epoch without seq", "lm-0", town.pack().replace(b'"lm-seq":1,', b""), "bad_sequence"),
+    ("unknown name", "lm-0", pack().replace(b"/air/0/pm10", b"/air/0/pm99"), "unknown_name"),
+    ("another's name in the profile", "lm-0", pack().replace(b"/air/0/pm10", b"/lamp/0/level"), "unknown_name"),
+    ("wrong unit", "lm-0", pack().replace(b"kg/m3", b"Cel"), "wrong_unit"),
+    ("unknown unit", "lm-0", pack().replace(b"kg/m3", b"kg/m9"), "unknown_unit"),
+    ("boolean for a number", "lm-0", pack().replace(b'"v":1e-08}', b'"vb":true}'), "wrong_type"),
+    ("text for a number", "lm-0", pack().replace(b'"v":1e-08}', b'"vs":"x"}'), "wrong_type"),
+    ("a year ago", "lm-0", pack(time_s=NOW_US / 1e6 - 365 * 86_400), "bad_time"),
+    ("epoch without seq", "lm-0", pack().replace(b'"lm-seq":1,', b""), "bad_sequence"),
 ]
 
 

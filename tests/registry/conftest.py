@@ -7,6 +7,7 @@ from shutil import copyfile
 import pytest
 
 from lichtmast.registry import AssetRecord, ImportReport, Registry, import_source
+from lichtmast.registry.importing.coordinates import rd_to_crs84
 
 SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -25,6 +26,12 @@ def registry(tmp_path: Path, empty_register: Path) -> Iterator[Registry]:
     copyfile(empty_register, tmp_path / "register.sqlite")
     with Registry.open(tmp_path / "register.sqlite") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _correction_grid() -> None:
+    """Load the RD correction grid once, so that no test seems slow for being the first to need it."""
+    rd_to_crs84(155_000, 463_000)
 
 
 @pytest.fixture

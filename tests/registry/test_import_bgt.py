@@ -86,6 +86,7 @@ def test_look_alike_has_the_shape_of_the_real_delivery(registry: Registry, tmp_p
     assert all(5.1 < longitude < 5.25 and 52.18 < latitude < 52.26 for longitude, latitude in places)
 
 
+@pytest.mark.slow
 def test_look_alike_of_other_sizes_and_impossible_ones(registry: Registry, tmp_path: Path) -> None:
     registry.ensure_tenant("gm0344")
     write_bgt(tmp_path / "a.gml", municipality="gm0344", assets=200, twice=3, ended=2)

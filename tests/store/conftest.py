@@ -39,8 +39,9 @@ class Batches:
         quarantine: list[dict[str, Any]] | None = None,
         *,
         log: str = "READINGS",
+        offset: int | None = None,
     ) -> Batch:
-        self.offset += 1
+        self.offset = self.offset + 1 if offset is None else offset
         rows = []
         for datastream, time_us, *rest in observations or []:
             result = rest[0] if rest else float(datastream)
@@ -150,5 +151,6 @@ class Sealing:
         self._store.commit(batch)
         self._commits += 1
         if self._commits % 2:
-            for day in range(TODAY - 40, TODAY + 2):
+            times = batch.observations["phenomenon_time"].to_pylist() + batch.ledger["received_at"].to_pylist()
+            for day in {time_us // DAY_US for time_us in times}:
                 self._store.seal(day)

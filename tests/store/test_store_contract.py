@@ -1,6 +1,7 @@
 """What every observation store does, asked of each implementation alike."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lichtmast.store import Outcome, PackKey, StoreError
+from lichtmast.store import Batch, Outcome, PackKey, StoreError
 from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, PROGRESS_SCHEMA, QUARANTINE_SCHEMA
 
 DAY_US = 86_400_000_000
@@ -18,6 +19,7 @@ ALWAYS = (-(2**62), 2**62)
 STORED, REFUSED, DUPLICATE = Outcome.STORED, Outcome.QUARANTINED, Outcome.DUPLICATE
 
 Store = Any
+Make = Callable[..., Batch]
 
 
 def test_empty_store_knows_nothing(any_store: Store) -> None:
@@ -29,25 +31,23 @@ def test_empty_store_knows_nothing(any_store: Store) -> None:
     assert any_store.digests([PackKey("gm0402/lm-1", 1, 1)]) == {}
 
 
-def test_commit_moves_the_offset_of_its_log_only(any_store: Store, batches: Any) -> None:
+def test_commit_moves_the_offset_of_its_log_only(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([(1, NOON_US)]))
     assert (any_store.offset("READINGS"), any_store.offset("OTHER")) == (1, 0)
 
 
 @pytest.mark.parametrize("offset", [3, 2, 0, -1])
 def test_offset_that_does_not_advance_is_refused_and_nothing_is_stored(
-    any_store: Store, batches: Any, offset: int
+    any_store: Store, batches: Make, offset: int
 ) -> None:
-    batches.offset = 2
-    any_store.commit(batches([(1, NOON_US)], [("gm0402/lm-1", 1, 1, STORED, 1)]))
-    batches.offset = offset - 1
+    any_store.commit(batches([(1, NOON_US)], [("gm0402/lm-1", 1, 1, STORED, 1)], offset=3))
     with pytest.raises(StoreError):
-        any_store.commit(batches([(2, NOON_US)], [("gm0402/lm-1", 1, 2, STORED, 1)]))
+        any_store.commit(batches([(2, NOON_US)], [("gm0402/lm-1", 1, 2, STORED, 1)], offset=offset))
     assert any_store.latest()["datastream_id"].to_pylist() == [1]
     assert any_store.progress()["upto"].to_pylist() == [1]
 
 
-def test_range_is_half_open_and_ordered_by_time_then_datastream(any_store: Store, batches: Any) -> None:
+def test_range_is_half_open_and_ordered_by_time_then_datastream(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([(2, NOON_US + 1), (1, NOON_US + 2), (1, NOON_US + 1), (3, NOON_US + 1)]))
     any_store.commit(batches([(1, NOON_US), (1, NOON_US + 3), (1, NOON_US - DAY_US)]))
     found = any_store.range([1, 2], NOON_US, NOON_US + 3, limit=10)
@@ -64,14 +64,14 @@ def test_range_is_half_open_and_ordered_by_time_then_datastream(any_store: Store
     assert any_store.range([], *ALWAYS, limit=9).num_rows == 0
 
 
-def test_every_column_comes_back_as_it_went_in(any_store: Store, batches: Any) -> None:
+def test_every_column_comes_back_as_it_went_in(any_store: Store, batches: Make) -> None:
     batch = batches([(7, NOON_US, 0.1 + 0.2), (8, NOON_US, "open'\"\n\U0001f4a1"), (2**31 - 1, -5, -1e308)])
     any_store.commit(batch)
     found = any_store.range([7, 8, 2**31 - 1], *ALWAYS, limit=10)
     assert found.sort_by("datastream_id").to_pylist() == batch.observations.sort_by("datastream_id").to_pylist()
 
 
-def test_late_readings_are_found_at_once_and_in_their_place(any_store: Store, batches: Any) -> None:
+def test_late_readings_are_found_at_once_and_in_their_place(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([(1, NOON_US, 5.0)]))
     any_store.commit(batches([(1, NOON_US - 20 * DAY_US, 4.0), (1, NOON_US - DAY_US, 4.5)]))
     assert any_store.range([1], *ALWAYS, limit=9)["result"].to_pylist() == [4.0, 4.5, 5.0]
@@ -79,19 +79,19 @@ def test_late_readings_are_found_at_once_and_in_their_place(any_store: Store, ba
     assert any_store.latest()["result"].to_pylist() == [5.0]
 
 
-def test_latest_keeps_the_first_of_equal_times(any_store: Store, batches: Any) -> None:
+def test_latest_keeps_the_first_of_equal_times(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([(1, NOON_US, 1.0), (1, NOON_US, 2.0), (2, NOON_US, 9.0)]))
     any_store.commit(batches([(1, NOON_US, 3.0), (2, NOON_US + 1, 8.0), (2, NOON_US - 1, 7.0)]))
     assert any_store.latest()["result"].to_pylist() == [1.0, 8.0]
 
 
-def test_latest_of_a_list_answers_only_known_ones_by_id(any_store: Store, batches: Any) -> None:
+def test_latest_of_a_list_answers_only_known_ones_by_id(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([(5, NOON_US), (3, NOON_US), (4, NOON_US)]))
     assert any_store.latest([5, 3, 99, 3])["datastream_id"].to_pylist() == [3, 5]
     assert any_store.latest([]).num_rows == 0
 
 
-def test_aggregate_puts_numbers_in_buckets_of_multiples(any_store: Store, batches: Any) -> None:
+def test_aggregate_puts_numbers_in_buckets_of_multiples(any_store: Store, batches: Make) -> None:
     hour = 3_600_000_000
     any_store.commit(batches([(1, NOON_US, 1.0), (1, NOON_US + hour - 1, 3.0), (1, NOON_US + hour, 10.0)]))
     any_store.commit(batches([(1, NOON_US + 5, "text"), (2, NOON_US, 50.0), (1, -1, 7.0)]))
@@ -104,7 +104,7 @@ def test_aggregate_puts_numbers_in_buckets_of_multiples(any_store: Store, batche
         any_store.aggregate(1, *ALWAYS, 0)
 
 
-def test_existing_times_answers_the_stored_keys(any_store: Store, batches: Any) -> None:
+def test_existing_times_answers_the_stored_keys(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([(1, NOON_US), (2, NOON_US - DAY_US)]))
     any_store.commit(batches([(3, NOON_US - 30 * DAY_US)]))
     keys = [(1, NOON_US), (1, NOON_US - DAY_US), (2, NOON_US - DAY_US), (3, NOON_US - 30 * DAY_US), (3, NOON_US)]
@@ -119,7 +119,7 @@ def test_existing_times_answers_the_stored_keys(any_store: Store, batches: Any) 
     assert any_store.existing_times(asked.slice(0, 0)).num_rows == 0
 
 
-def test_digests_are_those_of_the_packs_that_were_kept(any_store: Store, batches: Any) -> None:
+def test_digests_are_those_of_the_packs_that_were_kept(any_store: Store, batches: Make) -> None:
     first = batches([], [("gm0402/lm-1", 1, 1, STORED, 1), ("gm0402/lm-1", 1, 2, REFUSED, 0)])
     any_store.commit(first)
     any_store.commit(batches([], [("gm0402/lm-1", 1, 1, DUPLICATE, 0), ("gm0402/lm-2", 1, 1, STORED, 0)]))
@@ -128,7 +128,7 @@ def test_digests_are_those_of_the_packs_that_were_kept(any_store: Store, batches
     assert any_store.digests(keys) == {keys[0]: kept[0], keys[1]: kept[1]}
 
 
-def test_progress_is_ranges_of_all_that_arrived(any_store: Store, batches: Any) -> None:
+def test_progress_is_ranges_of_all_that_arrived(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([], [("gm0402/a-1", 1, seq, STORED, 0) for seq in (1, 2, 4, 5, 9)]))
     any_store.commit(batches([], [("gm0402/a-1", 1, 3, REFUSED, 0), ("gm0402/b-1", 2, 6, STORED, 0)]))
     any_store.commit(batches([], [("", None, None, REFUSED, 0), ("gm0402/a-1", 1, 9, DUPLICATE, 0)]))
@@ -140,7 +140,7 @@ def test_progress_is_ranges_of_all_that_arrived(any_store: Store, batches: Any) 
     ]
 
 
-def test_ledger_of_a_device_is_listed_by_number(any_store: Store, batches: Any) -> None:
+def test_ledger_of_a_device_is_listed_by_number(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([], [("gm0402/a-1", 1, 2, STORED, 6), ("gm0402/b-1", 1, 1, STORED, 6)]))
     any_store.commit(batches([], [("gm0402/a-1", 1, 1, STORED, 6), ("gm0402/a-1", 1, 2, DUPLICATE, 0)]))
     found = any_store.ledger_range("gm0402/a-1", 1)
@@ -148,7 +148,7 @@ def test_ledger_of_a_device_is_listed_by_number(any_store: Store, batches: Any) 
     assert list(zip(found["seq"].to_pylist(), found["outcome"].to_pylist(), strict=True)) == [(1, 0), (2, 0), (2, 2)]
 
 
-def test_quarantine_keeps_the_bytes_newest_first(any_store: Store, batches: Any) -> None:
+def test_quarantine_keeps_the_bytes_newest_first(any_store: Store, batches: Make) -> None:
     any_store.commit(batches(quarantine=[{"payload": b"\x00\xff{"}]))
     any_store.commit(batches(quarantine=[{"device": "gm0402/lm-9", "reason": "empty", "payload": b""}]))
     found = any_store.quarantine(10)
@@ -159,7 +159,7 @@ def test_quarantine_keeps_the_bytes_newest_first(any_store: Store, batches: Any)
     assert any_store.quarantine(9, reason="' OR 1=1 --").num_rows == 0
 
 
-def test_erased_readings_are_gone_and_counted(any_store: Store, batches: Any) -> None:
+def test_erased_readings_are_gone_and_counted(any_store: Store, batches: Make) -> None:
     times = [NOON_US - 2 * DAY_US, NOON_US - DAY_US, NOON_US]
     any_store.commit(batches([(1, t) for t in times] + [(2, NOON_US)], [("gm0402/a-1", 1, 1, STORED, 4)]))
     any_store.commit(batches([(1, NOON_US + 5)], [("gm0402/a-1", 1, 2, STORED, 1)]))
@@ -175,7 +175,7 @@ def test_erased_readings_are_gone_and_counted(any_store: Store, batches: Any) ->
     }
 
 
-def test_dropped_day_leaves_nothing_of_it(any_store: Store, batches: Any) -> None:
+def test_dropped_day_leaves_nothing_of_it(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([(1, NOON_US - DAY_US), (1, NOON_US), (2, NOON_US)]))
     any_store.commit(batches([(1, NOON_US + 1)]))
     assert any_store.drop_day(TODAY) == 3
@@ -185,13 +185,13 @@ def test_dropped_day_leaves_nothing_of_it(any_store: Store, batches: Any) -> Non
     assert any_store.count(1, *ALWAYS) == 2
 
 
-def test_audit_counts_packs_that_were_kept_twice(any_store: Store, batches: Any) -> None:
+def test_audit_counts_packs_that_were_kept_twice(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([], [("gm0402/a-1", 1, 1, STORED, 0), ("gm0402/a-1", 1, 2, STORED, 0)]))
     any_store.commit(batches([], [("gm0402/a-1", 1, 1, REFUSED, 0), ("gm0402/a-1", 1, 2, DUPLICATE, 0)]))
     assert any_store.audit_counts()["double_packs"] == 1
 
 
-def test_export_to_parquet_has_utc_timestamps(any_store: Store, batches: Any, tmp_path: Path) -> None:
+def test_export_to_parquet_has_utc_timestamps(any_store: Store, batches: Make, tmp_path: Path) -> None:
     any_store.commit(batches([(2, NOON_US, 2.5), (1, NOON_US + 1, "=1+1"), (3, NOON_US)]))
     path = tmp_path / "it's.parquet"
     assert any_store.export(path, form="parquet", start_us=0, end_us=2**62, datastream_ids=[1, 2]) == 2
@@ -213,8 +213,7 @@ HOSTILE = {
 }
 
 
-def test_export_to_csv_has_iso_times_and_no_formulas(any_store: Store, batches: Any, tmp_path: Path) -> None:
-
+def test_export_to_csv_has_iso_times_and_no_formulas(any_store: Store, batches: Make, tmp_path: Path) -> None:
 
     any_store.commit(batches([(1, NOON_US + at, text) for at, text in enumerate(HOSTILE)] + [(2, NOON_US, -2.5)]))
     path = tmp_path / "out.csv"

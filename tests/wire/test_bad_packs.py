@@ -142,6 +142,11 @@ BAD: Final[list[tuple[str, bytes, Refusal]]] = [
     ("67-lone-surrogate", record(b'"n":"/\\ud800","v":1'), Refusal.BAD_NAME),
     ("67-our-urn-without-suffix", b'[{"n":"urn:dev:lm:gm0402:lm-0001","v":1}]', Refusal.BAD_NAME),
     ("67-our-urn-with-bare-slash", b'[{"n":"urn:dev:lm:gm0402:lm-0001/","v":1}]', Refusal.BAD_NAME),
+    (
+        "67-our-urn-with-bare-slash-in-the-second",
+        b'[{"n":"urn:dev:lm:gm0402:lm-0001/a","v":1},{"n":"urn:dev:lm:gm0402:lm-0001/","v":1}]',
+        Refusal.BAD_NAME,
+    ),
     ("67-our-urn-with-bad-tenant", b'[{"n":"urn:dev:lm:hilversum:lm-0001/a","v":1}]', Refusal.BAD_NAME),
     ("67-our-urn-with-upper-case", b'[{"n":"urn:dev:lm:gm0402:LM-0001/a","v":1}]', Refusal.BAD_NAME),
     ("67-cbor-no-name", cbor_pack({2: 1}), Refusal.BAD_NAME),
@@ -363,6 +368,11 @@ def test_every_group_of_the_catalogue_has_rows() -> None:
 def test_ids_are_unique() -> None:
     ids = [row[0] for row in [*BAD, *GOOD]]
     assert len(ids) == len(set(ids))
+
+
+def test_a_byte_order_mark_is_called_by_its_name() -> None:
+    with pytest.raises(PackError, match="byte order mark"):
+        decode(b"\xef\xbb\xbf" + SOUND, 110, NOW_US)
 
 
 @pytest.mark.parametrize("content_format", [-1, 0, 50, 60, 111, 113, 11543])

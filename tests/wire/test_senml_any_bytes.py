@@ -93,7 +93,7 @@ def decoded(raw: bytes, content_format: int) -> Pack | None:
 
 @pytest.mark.slow
 @given(any_bytes)
-@settings(deadline=None, max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_are_a_pack_or_a_pack_error(raw: bytes) -> None:
     for content_format in (110, 112):
         pack = decoded(raw, content_format)

@@ -102,6 +102,19 @@ def test_labels_come_in_the_promised_order() -> None:
     ]
 
 
+@pytest.mark.parametrize("content_format", [110, 112])
+def test_a_negative_zero_keeps_its_sign(content_format: int) -> None:
+    raw = encode(LAMP, [Reading("/a", -0.0, None, NOW_US)], content_format=content_format)
+    assert str(decode(raw, content_format, NOW_US).records[0].value) == "-0.0"
+
+
+@pytest.mark.parametrize("content_format", [110, 112])
+def test_a_reading_from_before_the_first_keeps_its_time(content_format: int) -> None:
+    sent = [Reading("/a", 1.0, None, NOW_US), Reading("/b", 2.0, None, NOW_US - 1)]
+    pack = decode(encode(LAMP, sent, content_format=content_format), content_format, NOW_US)
+    assert [(pack.suffix_of(one), one.time_us) for one in pack.records] == [("/b", NOW_US - 1), ("/a", NOW_US)]
+
+
 def test_cbor_has_numbers_for_labels_and_short_floats() -> None:
     raw = encode(LAMP, [Reading("/a", 1.5, "V", 1_763_757_018_000_000)], epoch=7, seq=41, content_format=112)
     assert cbor2.loads(raw) == [{-2: LAMP.urn, -3: 1763757018, -4: "V", "lm-epoch": 7, "lm-seq": 41, 0: "/a", 2: 1.5}]

@@ -56,6 +56,12 @@ def test_base_value_is_added_exactly() -> None:
     assert [one.value for one in resolved({"bv": 0.1, "n": "a", "v": 0.2}, {"n": "b", "v": 0.7})] == [0.3, 0.8]
 
 
+def test_a_number_too_small_for_a_double_is_zero_in_every_sum() -> None:
+    text = '[{"bv":1,"bs":2,"n":"a","v":1e-999999999999,"s":-0e999999999999,"t":1e-999999999999}]'
+    record = resolved_text(text)[0]
+    assert (record.value, record.sum, record.time_us) == (1.0, 2.0, NOW_US)
+
+
 def test_base_value_leaves_other_kinds_alone() -> None:
     records = resolved({"bv": 5, "n": "a", "vb": True}, {"n": "b", "vs": "x"}, {"n": "c", "vd": "aGk"})
     assert [one.value for one in records] == [True, "x", b"hi"]
@@ -102,6 +108,7 @@ def test_records_come_out_in_chronological_order_and_equal_times_in_theirs() -> 
         ("1763757017", "1.1", NOW_US + 100_000),
         ("0.018", "1763757018", NOW_US + 18_000),
         ("-1000", "1763758018", NOW_US),
+        ("1001763757018", "-1e12", NOW_US),
         ("1e-320", "1763757018", NOW_US),
     ],
 )

@@ -186,7 +186,8 @@ class TownMap extends LitElement {
     document.addEventListener(READINGS, (event) => this.hear(map, (event as CustomEvent<Reading[]>).detail));
     dark.addEventListener("change", () => this.repaint(map));
     setInterval(() => void this.refresh(map), REFRESH_MS);
-    this.dataset.ready = String(this.town.features.length);
+    // Drawn, not merely loaded: from here on a click finds a mark.
+    void map.once("idle", () => (this.dataset.ready = String(this.town.features.length)));
   }
 
   private repaint(map: maplibregl.Map): void {

@@ -22,6 +22,8 @@ EXPANDED_OBSERVATIONS_DEFAULT: Final = 20
 EXPAND_DEPTH_MAX: Final = 3
 EXPANDED_SERIES_MAX: Final = 250
 """Datastreams whose Observations one request may read one by one; the latest of each is one read for all."""
+ORDERED_SERIES_MAX: Final = 2_000
+"""Datastreams whose Observations are merged by time; over more of them they come datastream by datastream."""
 EXPANDED_ENTITIES_MAX: Final = 20_000
 PATH_SEGMENTS_MAX: Final = 8
 FILTER_TOKENS_MAX: Final = 200

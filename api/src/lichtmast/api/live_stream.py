@@ -66,7 +66,7 @@ def event(kind: str, identifier: str, log_seq: int, rows: list[dict[str, Any]], 
 class LiveStream:
     """Serves `/live`: reads the snapshot, follows the broadcaster, encodes a batch once for all who want everything."""
 
-    def __init__(  # noqa: PLR0913 - the parts it puts together
+    def __init__(
         self,
         keeper: CatalogueKeeper,
         store: ObservationStore,

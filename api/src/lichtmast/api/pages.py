@@ -99,8 +99,7 @@ class Pages:
 
     def home(self, catalogue: Catalogue, overview: Overview, language: Language, search: str, page: int) -> str:
         """The list of lampposts, with the map beside it."""
-        words = search.casefold().split()
-        found = [one for one in catalogue.standing if _matches(one, words)] if words else catalogue.standing
+        found = _found(catalogue, search.casefold())
         pages = max(1, -(-len(found) // limits.LIST_PAGE_LENGTH))
         if not 1 <= page <= pages:
             raise absent(f"There is no page {page}; there are {pages}.")
@@ -256,9 +255,15 @@ class Pages:
         ]
 
 
-def _matches(asset: AssetRecord, words: Sequence[str]) -> bool:
-    text = f"{asset.name} {asset.source_id} {asset.description}".casefold()
-    return all(word in text for word in words)
+def _found(catalogue: Catalogue, phrase: str) -> Sequence[AssetRecord]:
+    """What holds all the words, what is called just so first."""
+    words = phrase.split()
+    if not words:
+        return catalogue.standing
+    found = [
+        one for one in catalogue.standing if all(word in f"{one.name} {one.source_id}".casefold() for word in words)
+    ]
+    return sorted(found, key=lambda one: phrase not in one.name.casefold())
 
 
 def _doubts(quality: int, language: Language) -> tuple[str, ...]:

@@ -100,7 +100,9 @@ class Protection:
         except Exception:
             # A fault of ours: the client hears that and no more, the server's log gets the rest.
             if not begun:
-                fault = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something is wrong on this server; its log says what.")
+                fault = Problem(
+                    HTTPStatus.INTERNAL_SERVER_ERROR, "Something is wrong on this server; its log says what."
+                )
                 await problem_response(fault)(scope, receive, guarded)
             raise
 
@@ -108,6 +110,8 @@ class Protection:
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         if len(raw) > limits.PATH_CHARACTERS_MAX or len(scope["query_string"]) > limits.QUERY_CHARACTERS_MAX:
             raise Problem(HTTPStatus.REQUEST_URI_TOO_LONG, "The address is too long.")
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > limits.HEADER_BYTES_MAX:
+            raise Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request headers are too long.")
         plain = _PLAIN_ESCAPE.search(raw) is None and b"//" not in raw and b"\\" not in raw
         if not plain or any(part in {".", ".."} for part in scope["path"].split("/")):
             raise malformed("The path holds empty or dotted segments, or escapes of characters that need none.")

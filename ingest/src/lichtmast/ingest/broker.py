@@ -170,6 +170,7 @@ class Broker:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,  # Ctrl-C is for us; we end it in our own time
                 env=os.environ | {"GOMEMLIMIT": f"{self.settings.memory_limit_mb}MiB"},
             )
         try:

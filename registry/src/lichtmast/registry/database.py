@@ -10,10 +10,6 @@ from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, select, text, update
 from sqlalchemy.exc import DatabaseError
 
@@ -40,11 +36,9 @@ def open_engine(path: Path) -> Engine:
         raise RegistryUnavailableError(
             f"cannot open the register {path}: it is no register, damaged, locked, or the folder is not writable"
         ) from error
-    except CommandError as error:
+    except RegistryUnavailableError:
         engine.dispose()
-        raise RegistryUnavailableError(
-            f"the register {path} was written by a newer version; install that version or restore an older copy"
-        ) from error
+        raise
     return engine
 
 
@@ -73,19 +67,6 @@ def revision_of(connection: Connection) -> int:
     return int(connection.execute(select(schema.revision.c.value)).scalar_one())
 
 
-def script_config() -> Config:
-    """Alembic's configuration, without a file: the scripts lie in this package."""
-    config = Config()
-    config.set_main_option("script_location", "lichtmast.registry:migrations")
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-def script_head() -> str | None:
-    """The newest migration that lies in the package."""
-    return ScriptDirectory.from_config(script_config()).get_current_head()
-
-
 def _configure(connection: SqliteConnection, _record: object) -> None:
     # SQLAlchemy's own BEGIN (see _begin) replaces the driver's implicit one, which would not cover reads and DDL.
     connection.isolation_level = None
@@ -110,7 +91,8 @@ def _migrate(engine: Engine) -> None:
             current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
             if current == HEAD:
                 return
+    # Loaded only where there is something to migrate: Alembic takes longer than all the rest of opening.
+    from lichtmast.registry.migrating import upgrade  # noqa: PLC0415 - see above
+
     with writing(engine) as connection:
-        config = script_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, HEAD)
+        upgrade(connection, HEAD)

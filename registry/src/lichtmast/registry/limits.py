@@ -14,11 +14,14 @@ DEVICES_PER_ASSET_MAX = 16
 # Import.
 IMPORT_FILE_BYTES_MAX = 4 * 1024**3
 IMPORT_CHUNK_BYTES = 256 * 1024
+IMPORT_JSON_CHUNK_CHARACTERS = 32 * 1024
+"""Smaller, because the parser keeps all tokens of a chunk as objects, about 15 times its size."""
 IMPORT_BATCH_ROWS = 2_000
 IMPORT_FIELD_CHARACTERS_MAX = 10_000
 """One cell, attribute or text element."""
 IMPORT_FEATURE_EVENTS_MAX = 2_000
 """JSON tokens of one GeoJSON feature; a point with 30 properties has about 80."""
+IMPORT_JSON_DEPTH_MAX = 32
 IMPORT_COLUMNS_MAX = 500
 IMPORT_XML_DEPTH_MAX = 32
 IMPORT_XML_RECORD_ELEMENTS_MAX = 500

@@ -1,4 +1,4 @@
-"""What the audit asks: is every pack accounted for, and does the store hold what the ledger says?"""
+"""What the audit asks: whether every pack is accounted for and the store holds what the ledger says."""
 
 import pyarrow as pa
 
@@ -43,7 +43,7 @@ def ledger_counts(view: View, start_us: int, end_us: int) -> pa.Table:
     hour = f"received_at - ((received_at % {HOUR_US}) + {HOUR_US}) % {HOUR_US}"
     return (
         view.connection.sql(
-            f"SELECT device, {hour} AS hour_us, outcome, transport, count(*) AS packs, sum(readings) AS readings"  # noqa: S608
+            f"SELECT device, {hour} AS hour_us, outcome, transport, count(*) AS packs, sum(readings) AS readings"  # noqa: S608 - names and numbers of ours
             f" FROM {rows} GROUP BY ALL ORDER BY ALL"
         )
         .to_arrow_table()

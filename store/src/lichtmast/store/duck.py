@@ -1,6 +1,6 @@
 """The embedded store: DuckDB for what is hot, sorted Parquet files for closed days.
 
-One process, one writer thread, any number of reader threads. It does not decide what is valid or new: the pipeline does.
+One process, one writer thread, any number of reader threads. What is valid or new, the pipeline decides.
 How rows are parted by day is in days.py, transactions in engine.py, what readers see in view.py, sealing in sealing.py.
 """
 
@@ -69,7 +69,7 @@ class DuckStore:
         """Make the batch durable as one transaction. Raises StoreError; then nothing of it is there."""
         observations = _conform(batch.observations, OBSERVATION_SCHEMA, "observations")
         ledger = _conform(batch.ledger, LEDGER_SCHEMA, "ledger")
-        quarantine = _conform(batch.quarantine, QUARANTINE_SCHEMA, "quarantine")
+        refused = _conform(batch.quarantine, QUARANTINE_SCHEMA, "quarantine")
         with self._engine.writing() as change:
             number = self._commit_no + 1
             held = self.offset(batch.log)
@@ -80,8 +80,8 @@ class DuckStore:
                 )
             self._engine.insert(change, OBSERVATIONS, observations, number)
             self._engine.insert(change, LEDGER, ledger, number)
-            if quarantine.num_rows:
-                change.connection.execute(f"INSERT INTO quarantine SELECT {number}, * FROM quarantine")  # noqa: S608 - an int
+            if refused.num_rows:
+                change.connection.execute(f"INSERT INTO quarantine SELECT {number}, * FROM refused")  # noqa: S608 - an int
             change.connection.execute("INSERT INTO positions VALUES (?, ?, ?)", [number, batch.log, batch.offset])
             change.effects.append(lambda: self._committed(number, batch.log, batch.offset, observations))
         if self._engine.folder.wal_bytes() > self._engine.settings.wal_bytes_max:
@@ -123,7 +123,7 @@ class DuckStore:
             return reading.digests(view, keys)
 
     def digests_at(self, log_seq: int) -> list[int]:
-        """Digests of the first pack taken from this log position, by any log; empty where the ledger has none of late."""
+        """Digests of the first pack taken from this log position, by any log; empty where the ledger has none."""
         with self._engine.view() as view:
             return reading.digests_at(view, log_seq, self._engine.clock_us())
 
@@ -250,6 +250,7 @@ def _connect(folder: StoreFolder, settings: StoreSettings) -> duckdb.DuckDBPyCon
         },
     )
     connection.execute("SET auto_checkpoint_skip_wal_threshold = 1000000000000")
+    connection.execute("SET parquet_metadata_cache = true")
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 

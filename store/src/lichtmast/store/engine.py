@@ -13,10 +13,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lichtmast.store.days import DAY_US, Kind, day_of
+from lichtmast.store.days import Kind, day_of
 from lichtmast.store.errors import StoreError, StoreFullError
 from lichtmast.store.folder import StoreFolder
-from lichtmast.store.settings import StoreSettings
+from lichtmast.store.settings import DAY_US, StoreSettings
 from lichtmast.store.view import Readers, View, open_view, read_days
 
 

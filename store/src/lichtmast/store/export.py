@@ -34,7 +34,7 @@ def spreadsheet_safe(text: str) -> str:
     return f"'{text}" if re.match(_FORMULA, text) else text
 
 
-def export(view: View, path: Path, form: str, start_us: int, end_us: int, datastream_ids: Sequence[int] | None) -> int:
+def export(view: View, path: Path, form: str, start_us: int, end_us: int, datastream_ids: Sequence[int] | None) -> int:  # noqa: PLR0913, PLR0917 - one selection, whole
     """Write a file that appears whole or not at all; ordered by datastream and time. Returns the rows."""
     rows = view.rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", datastream_ids))
     if form == "parquet":
@@ -46,7 +46,7 @@ def export(view: View, path: Path, form: str, start_us: int, end_us: int, datast
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         row = view.connection.execute(
-            f"COPY (SELECT {columns} FROM (FROM {rows} ORDER BY datastream_id, phenomenon_time, result_time))"  # noqa: S608
+            f"COPY (SELECT {columns} FROM (FROM {rows} ORDER BY datastream_id, phenomenon_time, result_time))"  # noqa: S608 - names and numbers of ours
             f" TO {quoted(str(part))} ({options})"
         ).fetchone()
         make_durable(part)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from lichtmast.store.port import OBSERVATION_SCHEMA
@@ -67,7 +68,7 @@ class LatestReadings:
         self._pending, self._pending_rows = [], 0
         ids = news["datastream_id"].to_numpy()
         times = news["phenomenon_time"].to_numpy()
-        # Stable, by id then descending time: the first row of each id is the earliest that arrived with its latest time.
+        # Stable, by id then descending time: the first row of an id is the first that came with its latest time.
         order = np.lexsort((np.bitwise_not(times), ids))
         sorted_ids = ids[order]
         winners = order[np.concatenate(([True], sorted_ids[1:] != sorted_ids[:-1]))]
@@ -89,9 +90,7 @@ class LatestReadings:
         self._table = pa.concat_tables([self._table, news]).take(pa.array(rows)).combine_chunks()
 
 
-def _positions(
-    table: pa.Table, ids: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def _positions(table: pa.Table, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Where each id stands in the table, or -1."""
     held = table["datastream_id"].to_numpy()
     if not len(held):

@@ -1,4 +1,4 @@
-"""The store in memory: plain Python, for tests of everything that needs a store, and the oracle of DuckStore's own tests.
+"""The store in memory: plain Python, for all tests that need a store, and the oracle of DuckStore's own tests.
 
 Keeps nothing when the process ends. Answers like DuckStore, to the row.
 """
@@ -116,6 +116,10 @@ class MemoryStore:
                 found.setdefault(key, row["digest"])
         return found
 
+    def digests_at(self, log_seq: int) -> list[int]:
+        """Digests of the first pack taken from this log position, by any log."""
+        return [row["digest"] for row in self._ledger if row["log_seq"] == log_seq and row["part"] == 0]
+
     def progress(self) -> pa.Table:
         """PROGRESS_SCHEMA: which packs of each device and epoch have arrived."""
         arrived: dict[tuple[str, int], set[int]] = {}
@@ -191,7 +195,7 @@ class MemoryStore:
             pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), path, compression="zstd")
         elif form == "csv":
             with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, OBSERVATION_SCHEMA.names, lineterminator="\n")
+                writer = csv.DictWriter(file, OBSERVATION_SCHEMA.names, lineterminator="\r\n")
                 writer.writeheader()
                 for row in rows:
                     text = row["result_text"]

@@ -15,9 +15,8 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> int:
     connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
     row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
     current = int(row[0]) if row else 0
-    numbered = sorted(
-        entry for entry in files(__package__).joinpath("migrations").iterdir() if entry.name[-4:] == ".sql"
-    )
+    folder = files(__package__).joinpath("migrations")
+    numbered = sorted((one for one in folder.iterdir() if one.name.endswith(".sql")), key=lambda one: one.name)
     if current > len(numbered):
         raise StoreDamagedError(
             f"the store has schema {current}, this Lichtmast knows up to {len(numbered)}: run the newer version"

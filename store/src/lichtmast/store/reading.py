@@ -27,7 +27,7 @@ AGGREGATE_SCHEMA = pa.schema(
 )
 
 
-def observations(
+def observations(  # noqa: PLR0913 - one selection, whole
     view: View, datastream_ids: Sequence[int], start_us: int, end_us: int, *, limit: int, descending: bool
 ) -> pa.Table:
     """Observations in start <= phenomenon time < end, ordered by time then datastream."""
@@ -55,7 +55,7 @@ def aggregate(view: View, datastream_id: int, start_us: int, end_us: int, bucket
     bucket = f"phenomenon_time - ((phenomenon_time % {bucket_us}) + {bucket_us}) % {bucket_us}"
     return (
         view.connection.sql(
-            f"SELECT {bucket} AS bucket, count(*) AS count, avg(result) AS mean, min(result) AS minimum,"  # noqa: S608
+            f"SELECT {bucket} AS bucket, count(*) AS count, avg(result) AS mean, min(result) AS minimum,"  # noqa: S608 - names and numbers of ours
             f" max(result) AS maximum FROM {rows} WHERE result IS NOT NULL GROUP BY ALL ORDER BY bucket"
         )
         .to_arrow_table()
@@ -80,13 +80,14 @@ def existing_times(view: View, keys: pa.Table) -> pa.Table:
         "datastream_id, phenomenon_time",
     )
     found = view.connection.sql(
-        f"SELECT DISTINCT datastream_id, phenomenon_time FROM keys SEMI JOIN {rows} USING (datastream_id, phenomenon_time)"  # noqa: S608
+        "SELECT DISTINCT datastream_id, phenomenon_time FROM keys"  # noqa: S608 - names and numbers of ours
+        f" SEMI JOIN {rows} USING (datastream_id, phenomenon_time)"
     )
     return found.to_arrow_table().cast(keys.schema)
 
 
 def digests(view: View, keys: Sequence[PackKey]) -> dict[PackKey, int]:
-    """The digests of stored or quarantined packs; hot rows first, then sealed days from new to old until all are found."""
+    """The digests of stored or quarantined packs: hot rows, then sealed days from new to old until all are found."""
     found: dict[PackKey, int] = {}
     missing = set(keys)
     if not missing:
@@ -96,7 +97,7 @@ def digests(view: View, keys: Sequence[PackKey]) -> dict[PackKey, int]:
     sources = [view.hot_rows(LEDGER, TIME_MIN, TIME_MAX, kept, days)]
     sources += [view.sealed_rows(LEDGER, [one], kept) for one in reversed(days) if one.generation]
     for source in sources:
-        wanted = pa.table(
+        wanted = pa.table(  # noqa: F841 - named in the SQL below
             {
                 "device": pa.array([key.device for key in missing], pa.string()),
                 "epoch": pa.array([key.epoch for key in missing], pa.int64()),
@@ -112,7 +113,7 @@ def digests(view: View, keys: Sequence[PackKey]) -> dict[PackKey, int]:
             "s1": max(key.seq for key in missing),
         }
         rows = view.connection.sql(
-            f"SELECT device, epoch, seq, arg_min(digest, (outcome, log_seq, part)) FROM ({source})"  # noqa: S608
+            f"SELECT device, epoch, seq, arg_min(digest, (outcome, log_seq, part)) FROM ({source})"  # noqa: S608 - names and numbers of ours
             " WHERE device BETWEEN $d0 AND $d1 AND epoch BETWEEN $e0 AND $e1 AND seq BETWEEN $s0 AND $s1"
             " AND (device, epoch, seq) IN (SELECT (device, epoch, seq) FROM wanted) GROUP BY ALL",
             params=bounds,
@@ -127,7 +128,7 @@ def digests(view: View, keys: Sequence[PackKey]) -> dict[PackKey, int]:
 def digests_at(view: View, log_seq: int, now_us: int) -> list[int]:
     """Digests of the first pack of one log position, among the packs of the last days."""
     rows = view.rows(LEDGER, now_us - LOG_TERM_DAYS_MAX * DAY_US, TIME_MAX)
-    found = view.connection.execute(f"SELECT digest FROM {rows} WHERE log_seq = ? AND part = 0", [log_seq])  # noqa: S608
+    found = view.connection.execute(f"SELECT digest FROM {rows} WHERE log_seq = ? AND part = 0", [log_seq])  # noqa: S608 - names and numbers of ours
     return [digest for (digest,) in found.fetchall()]
 
 
@@ -150,7 +151,7 @@ def restore_latest(view: View, commit_no: int) -> LatestReadings:
     restored = LatestReadings(held, commit_no)
     columns = f"commit_no, {OBSERVATIONS.columns()}"
     newer = newer_rows(view, OBSERVATIONS, columns)
-    batches = view.connection.sql(f"SELECT * EXCLUDE (commit_no) FROM ({newer}) ORDER BY commit_no").to_arrow_reader()  # noqa: S608
+    batches = view.connection.sql(f"SELECT * EXCLUDE (commit_no) FROM ({newer}) ORDER BY commit_no").to_arrow_reader()  # noqa: S608 - names and numbers of ours
     for batch in batches:
         restored.add(pa.Table.from_batches([batch]).cast(OBSERVATION_SCHEMA), commit_no)
     return restored

@@ -1,8 +1,8 @@
 """Sealing: closed days become sorted Parquet files; erasing and retention rewrite or drop them.
 
-Every change of a day has the same shape: write the new file beside the old one, make it durable, give it its name, then
-change the catalogue and the hot rows in one transaction. Before that transaction the new file is an orphan that the next
-open sweeps away; after it the old file is. A crash at any step loses nothing and doubles nothing.
+Every change of a day has the same shape: write the new file beside the old one, make it durable, give it its name,
+then change the catalogue and the hot rows in one transaction. Before that transaction the new file is an orphan that
+the next open sweeps away; after it the old file is. A crash at any step loses nothing and doubles nothing.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lichtmast.store.days import DAY_US, KINDS, LEDGER, OBSERVATIONS, Day, Kind, day_of, id_filter, quoted
+from lichtmast.store.days import KINDS, LEDGER, OBSERVATIONS, Day, Kind, day_of, id_filter, quoted
 from lichtmast.store.engine import Change, Engine
 from lichtmast.store.errors import StoreError
 from lichtmast.store.folder import give_name, make_durable
 from lichtmast.store.latest import LatestReadings
 from lichtmast.store.progress import spans_sql
 from lichtmast.store.reading import newer_rows, newest_of
+from lichtmast.store.settings import DAY_US
 from lichtmast.store.view import View
 
 
@@ -39,7 +40,7 @@ def due(view: View, closed_before_us: int, *, merge: bool) -> list[tuple[Kind, i
     for kind in KINDS:
         days = {one.day: one for one in view.days(kind)}
         rows = view.connection.execute(
-            f"SELECT DISTINCT CAST(floor({kind.time_column} / {DAY_US}) AS BIGINT) FROM {kind.late_table}"  # noqa: S608
+            f"SELECT DISTINCT CAST(floor({kind.time_column} / {DAY_US}) AS BIGINT) FROM {kind.late_table}"  # noqa: S608 - names and numbers of ours
         ).fetchall()
         unsealed = {int(row[0]) for row in rows} | {one.day for one in days.values() if one.hot}
         closed = sorted(day for day in unsealed if day <= last_closed)
@@ -60,15 +61,15 @@ def seal(engine: Engine, kind: Kind, day: int) -> int:
             return line.rows if kind is OBSERVATIONS else 0
         source = hot
         if line.generation:
-            source += f" UNION ALL SELECT 0 AS commit_no, * FROM ({view.sealed_rows(kind, [line])})"  # noqa: S608
+            source += f" UNION ALL SELECT 0 AS commit_no, * FROM ({view.sealed_rows(kind, [line])})"  # noqa: S608 - names and numbers of ours
         written = _write(engine, view, kind, line, source, line.rows + int(moved[0]))
     table = kind.day_table(day)
     with engine.writing() as change:
         if line.hot:
-            change.connection.execute(f"INSERT INTO {kind.late_table} FROM {table} WHERE commit_no > {cut}")  # noqa: S608
+            change.connection.execute(f"INSERT INTO {kind.late_table} FROM {table} WHERE commit_no > {cut}")
             change.connection.execute(f"DROP TABLE {table}")
         inside = f"{kind.time_column} >= {start} AND {kind.time_column} < {end}"
-        change.connection.execute(f"DELETE FROM {kind.late_table} WHERE commit_no <= {cut} AND {inside}")  # noqa: S608
+        change.connection.execute(f"DELETE FROM {kind.late_table} WHERE commit_no <= {cut} AND {inside}")  # noqa: S608 - names and numbers of ours
         _catalogue(change, written, hot=False)
         change.days_gone.add((kind.name, day))
     _settle(engine, kind, [written])
@@ -76,7 +77,7 @@ def seal(engine: Engine, kind: Kind, day: int) -> int:
 
 
 def erase(engine: Engine, latest: LatestReadings, datastream_id: int, start_us: int, end_us: int) -> int:
-    """Rewrite the sealed files that hold the period, then remove its hot rows, in one transaction with the catalogue."""
+    """Rewrite the sealed files that hold the period; then catalogue and hot rows change in one transaction."""
     condition = f"datastream_id = {int(datastream_id)}"
     period = f"phenomenon_time >= {int(start_us)} AND phenomenon_time < {int(end_us)}"
     written: list[_Written] = []
@@ -86,9 +87,9 @@ def erase(engine: Engine, latest: LatestReadings, datastream_id: int, start_us: 
             if not line.generation:
                 continue
             rows = view.sealed_rows(OBSERVATIONS, [line])
-            hit = _count(view.connection, f"SELECT count(*) FROM ({rows}) WHERE {condition} AND {period}")  # noqa: S608
+            hit = _count(view.connection, f"SELECT count(*) FROM ({rows}) WHERE {condition} AND {period}")  # noqa: S608 - names and numbers of ours
             if hit:
-                kept = f"SELECT 0 AS commit_no, * FROM ({rows}) WHERE NOT ({condition} AND {period})"  # noqa: S608
+                kept = f"SELECT 0 AS commit_no, * FROM ({rows}) WHERE NOT ({condition} AND {period})"  # noqa: S608 - names and numbers of ours
                 written.append(_write(engine, view, OBSERVATIONS, line, kept, line.rows - hit))
                 gone += hit
     with engine.writing() as change:
@@ -113,7 +114,7 @@ def drop_day(engine: Engine, latest: LatestReadings, day: int) -> int:
         for table in engine.hot_tables(OBSERVATIONS):
             gone += _count(
                 change.connection,
-                f"DELETE FROM {table} WHERE phenomenon_time >= {start} AND phenomenon_time < {end}",  # noqa: S608
+                f"DELETE FROM {table} WHERE phenomenon_time >= {start} AND phenomenon_time < {end}",  # noqa: S608 - names and numbers of ours
             )
         if gone:
             if (OBSERVATIONS.name, day) in engine.hot_days:
@@ -129,13 +130,13 @@ def drop_day(engine: Engine, latest: LatestReadings, day: int) -> int:
     return gone
 
 
-def write_folded(engine: Engine, latest_rows: pa.Table, commit_no: int) -> None:
-    """Write latest readings and arrived ranges as of a commit, and move the mark: one transaction beside the writer's."""
+def write_folded(engine: Engine, latest_rows: pa.Table, commit_no: int) -> None:  # noqa: ARG001 - named in SQL
+    """Write latest readings and arrived ranges as of a commit, and move the mark: one transaction of its own."""
     with engine.view() as view:
         run = view.connection.execute
         if commit_no <= _mark(view.connection):
             return
-        spans = view.connection.sql(
+        spans = view.connection.sql(  # noqa: F841 - named in SQL
             spans_sql(newer_rows(view, LEDGER, "device, epoch, seq", commit_no))
         ).to_arrow_table()
         run("DELETE FROM arrived")
@@ -147,14 +148,14 @@ def write_folded(engine: Engine, latest_rows: pa.Table, commit_no: int) -> None:
         view.connection.commit()
 
 
-def _write(engine: Engine, view: View, kind: Kind, line: Day, source: str, rows: int) -> _Written:
+def _write(engine: Engine, view: View, kind: Kind, line: Day, source: str, rows: int) -> _Written:  # noqa: PLR0913, PLR0917 - one selection, whole
     """Write a day's file under its final name, durably. Checked: it holds exactly the expected rows."""
     if rows == 0:
         return _Written(line, 0, 0, 0)
     generation = engine.next_generation()
     part = engine.folder.part(kind, line.day, generation)
     view.connection.execute(
-        f"COPY (SELECT {kind.readable_columns()} FROM (FROM ({source}) ORDER BY {kind.order}))"  # noqa: S608
+        f"COPY (SELECT {kind.readable_columns()} FROM (FROM ({source}) ORDER BY {kind.order}))"  # noqa: S608 - names and numbers of ours
         f" TO {quoted(str(part))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {engine.settings.row_group_rows})"
     )
     engine.at_step("written")
@@ -189,7 +190,7 @@ def _catalogue(change: Change, written: _Written, *, hot: bool | None) -> None:
         change.connection.execute("INSERT INTO days VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
-def _note_erased(
+def _note_erased(  # noqa: PLR0913, PLR0917 - one selection, whole
     engine: Engine, change: Change, cause: str, datastream_id: int | None, start_us: int, end_us: int, rows: int
 ) -> None:
     values = [engine.clock_us(), cause, datastream_id, start_us, end_us, rows]

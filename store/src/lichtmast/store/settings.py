@@ -25,6 +25,6 @@ class StoreSettings:
     checkpoint_wal_bytes: int = 48 * 1024 * 1024
     """`maintain` writes a checkpoint when this much lies in the write-ahead log, or when the time has come."""
     wal_bytes_max: int = 512 * 1024 * 1024
-    """A commit that finds more than this in the write-ahead log writes the checkpoint itself: disk use stays bounded."""
-    row_group_rows: int = 61_440
+    """A commit that finds more than this in the write-ahead log writes a checkpoint itself: disk use is bounded."""
+    row_group_rows: int = 122_880
     """Rows of a row group in sealed files: what one look-up of one datastream has to decode."""

@@ -12,8 +12,9 @@ from typing import Final
 
 import duckdb
 
-from lichtmast.store.days import DAY_US, Day, Kind, day_of, quoted
+from lichtmast.store.days import Day, Kind, day_of, quoted
 from lichtmast.store.folder import StoreFolder
+from lichtmast.store.settings import DAY_US
 
 TIME_MIN: Final = -(2**63)
 TIME_MAX: Final = 2**63 - 1
@@ -78,9 +79,9 @@ class View:
         """SQL for the port's columns of all rows in start <= time < end that satisfy `where`, hot and sealed."""
         days = self.days(kind, start_us, end_us)
         parts = [self.hot_rows(kind, start_us, end_us, where, days), self._sealed(kind, start_us, end_us, where, days)]
-        return f"(SELECT {columns or kind.columns()} FROM ({' UNION ALL '.join(part for part in parts if part)}))"
+        return f"(SELECT {columns or kind.columns()} FROM ({' UNION ALL '.join(part for part in parts if part)}))"  # noqa: S608 - names and numbers of ours
 
-    def hot_rows(
+    def hot_rows(  # noqa: PLR0913, PLR0917 - one selection, whole
         self, kind: Kind, start_us: int, end_us: int, where: str, days: list[Day], columns: str | None = None
     ) -> str:
         """SQL for the rows that are not sealed; `columns` may ask for commit_no too."""
@@ -89,11 +90,13 @@ class View:
             period = f"{kind.time_column} >= {start_us} AND {kind.time_column} < {end_us}"
         tables = [kind.late_table, *(kind.day_table(one.day) for one in days if one.hot)]
         return " UNION ALL ".join(
-            f"SELECT {columns or kind.columns()} FROM {table} WHERE {period} AND ({where})" for table in tables
+            f"SELECT {columns or kind.columns()} FROM {table} WHERE {period} AND ({where})"  # noqa: S608 - names and numbers of ours
+            for table in tables
         )
 
     def _sealed(self, kind: Kind, start_us: int, end_us: int, where: str, days: list[Day]) -> str:
-        whole, parted = [], []
+        whole: list[Day] = []
+        parted: list[Day] = []
         for one in days:
             if one.generation:
                 inside = start_us <= one.day * DAY_US and (one.day + 1) * DAY_US <= end_us
@@ -110,7 +113,7 @@ class View:
     def sealed_rows(self, kind: Kind, days: list[Day], where: str = "TRUE") -> str:
         """SQL for the port's columns of these sealed days. In `where`, times are UTC timestamps."""
         paths = ", ".join(quoted(str(self._folder.sealed(kind, one.day, one.generation))) for one in days)
-        return f"SELECT {kind.sealed_columns()} FROM read_parquet([{paths}]) WHERE {where}"
+        return f"SELECT {kind.sealed_columns()} FROM read_parquet([{paths}]) WHERE {where}"  # noqa: S608 - names and numbers of ours
 
 
 def read_days(

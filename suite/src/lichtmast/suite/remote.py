@@ -8,20 +8,15 @@ import httpx2 as httpx
 from lichtmast.suite.errors import OperatorError
 from lichtmast.suite.folder import Folder
 
-TIMEOUT_S: Final = 600.0
-CONNECT_TIMEOUT_S: Final = 2.0
+_TIMEOUT: Final = httpx.Timeout(600.0, connect=2.0)
 
 
 class Remote:
     """A running Lichtmast. `Remote.find` gives None where none answers."""
 
     def __init__(self, url: str, token: str) -> None:
-        self._client = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            trust_env=False,  # a proxy of the environment has no part in this
-        )
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"}
 
     @classmethod
     def find(cls, folder: Folder) -> "Remote | None":
@@ -36,18 +31,20 @@ class Remote:
 
     def get(self, path: str) -> dict[str, Any]:
         """Ask. Raises OperatorError."""
-        return self._answer(lambda: self._client.get(path))
+        return self._call("GET", path, None)
 
     def post(self, path: str, order: dict[str, Any]) -> dict[str, Any]:
         """Order. Raises OperatorError."""
-        return self._answer(lambda: self._client.post(path, json=order))
+        return self._call("POST", path, order)
 
-    def _answer(self, call: Any) -> dict[str, Any]:  # noqa: ANN401 - makes a response
-        try:
-            response = call()
-        except httpx.HTTPError as error:
-            raise OperatorError("the running Lichtmast does not answer; is it stopping?") from error
-        body: dict[str, Any] = response.json()
-        if response.is_error:
-            raise OperatorError(str(body.get("detail", response.status_code)))
-        return body
+    def _call(self, method: str, path: str, order: dict[str, Any] | None) -> dict[str, Any]:
+        # trust_env: a proxy of the environment has no part in this.
+        with httpx.Client(headers=self._headers, timeout=_TIMEOUT, trust_env=False) as client:
+            try:
+                response = client.request(method, self._url + path, json=order)
+            except httpx.HTTPError as error:
+                raise OperatorError("the running Lichtmast does not answer; is it stopping?") from error
+            body: dict[str, Any] = response.json()
+            if response.is_error:
+                raise OperatorError(str(body.get("detail", response.status_code)))
+            return body

@@ -121,6 +121,7 @@ class Service:
             "committed_at_us": statistics.committed_at_us,
             "packs": statistics.packs,
             "quarantined": statistics.quarantined,
+            "refusals": statistics.refusals,
             "duplicates": statistics.duplicates,
             "broker_restarts": self.broker.restarts,
             "pipeline_restarts": statistics.restarts,

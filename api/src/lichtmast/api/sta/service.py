@@ -161,7 +161,15 @@ class SensorThings:
         body: dict[str, Any] = {"@iot.count": self._reader.count(series, window)} if options.count else {}
         if not top:
             return [], body
-        found, more = self._reader.page(series, window, skip=options.skip, top=top, after=options.continuation)
+        if len(series) <= limits.ORDERED_SERIES_MAX:
+            found, more = self._reader.page(series, window, skip=options.skip, top=top, after=options.continuation)
+        elif options.order or options.filter is not None or options.skip:
+            raise unsupported(
+                f"$orderby, $filter and $skip over Observations of more than {limits.ORDERED_SERIES_MAX} datastreams are not "
+                "supported; ask Datastreams(id)/Observations or FeaturesOfInterest(id)/Observations."
+            )
+        else:
+            found, more = self._reader.page_by_series(series, top=top, after=options.continuation)
         if more:
             token = f"{found[-1].time_us}_{found[-1].datastream_id}"
             body["@iot.nextLink"] = f"{url}?{options.next_query(skiptoken=token)}"

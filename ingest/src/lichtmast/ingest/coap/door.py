@@ -259,7 +259,6 @@ class CoapDoor:
 
 def _bind(host: str, port: int) -> socket.socket:
     """An IPv6-only socket that nobody shares: without SO_REUSEPORT a second server fails instead of stealing half."""
-    address = socket.getaddrinfo(host, port, socket.AF_INET6, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)[0][4]
     bound = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     try:
         bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -268,11 +267,11 @@ def _bind(host: str, port: int) -> socket.socket:
             # RFC 7252 section 8: we answer no group. The kernel drops what was sent to one, before it costs anything.
             bound.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
         bound.settimeout(0)
-        bound.bind(address)
+        bound.bind(socket.getaddrinfo(host, port, bound.family, bound.type, 0, socket.AI_NUMERICHOST)[0][4])
     except OSError as error:
         bound.close()
         next_step = "stop the server that has it, or set another port"
         if error.errno != errno.EADDRINUSE:
-            next_step = "set host to an address of this machine"
+            next_step = "set host to an address of this machine, with the zone it has here"
         raise CoapDoorError(f"cannot bind UDP [{host}]:{port}: {next_step}") from error
     return bound

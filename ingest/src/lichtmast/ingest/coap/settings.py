@@ -20,9 +20,9 @@ class CoapSettings:
     """UDP port; 0 lets the system choose."""
     plaintext_beyond_loopback: bool = False
     """Whether `host` may be anything but ::1 although nothing is encrypted and nobody is authenticated."""
-    peer_requests_per_s: float = 60.0
+    peer_requests_per_s: float = 100.0
     """How many requests one endpoint (address and port) may make, sustained."""
-    peer_burst_requests: int = 1_500
+    peer_burst_requests: int = 2_000
     """How many requests one endpoint may make at once, such as an outbox that empties."""
     peers_max: int = 65_536
     """Endpoints known at one time; beyond it those that are silent longest are forgotten."""

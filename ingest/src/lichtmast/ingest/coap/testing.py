@@ -120,7 +120,7 @@ class Endpoint:
         """Send, and wait for nothing."""
         self._socket.send(datagram)
 
-    async def receive(self, timeout_s: float = 5.0) -> bytes:
+    async def receive(self, timeout_s: float = 30.0) -> bytes:
         """Wait for the next answer."""
         async with asyncio.timeout(timeout_s):
             return await asyncio.get_running_loop().sock_recv(self._socket, 65_535)

@@ -17,10 +17,11 @@ from lichtmast.registry.importing.report import Problem, Reason, error, example,
 from lichtmast.registry.importing.source import CRS84, RD_NEW, IncomingAsset, Progress
 from lichtmast.registry.importing.text_encoding import inspect_file, open_source
 from lichtmast.registry.limits import (
-    IMPORT_CHUNK_BYTES,
     IMPORT_COLUMNS_MAX,
     IMPORT_FEATURE_EVENTS_MAX,
     IMPORT_FIELD_CHARACTERS_MAX,
+    IMPORT_JSON_CHUNK_CHARACTERS,
+    IMPORT_JSON_DEPTH_MAX,
 )
 
 _CRS_NAMES: Final = {"28992": RD_NEW, "CRS84": CRS84, "4326": CRS84, "4258": CRS84}
@@ -65,17 +66,14 @@ class GeojsonSource:
                 yield from self._features(_Tokens(utf8))
             except _ShapeError as cause:
                 yield error(self._rows + 1, cause.reason, str(cause))
-            except ijson.IncompleteJSONError as cause:
-                # The C parser calls every mistake incomplete; its text tells a file that stops from a wrong one.
-                if (utf8.ended and "premature EOF" in str(cause)) or "Incomplete" in str(cause):
-                    message = f"the file stops in the middle, in or after feature {self._rows}; copy it again"
-                    yield error(self._rows + 1, Reason.TRUNCATED, message)
-                else:
-                    yield self._malformed()
             except (ijson.JSONError, UnicodeError):
-                yield self._malformed()
+                yield self._unreadable(stopped=utf8.ended)
 
-    def _malformed(self) -> Problem:
+    def _unreadable(self, *, stopped: bool) -> Problem:
+        """What the parser refused: the end of the file where it came too early, otherwise a mistake in it."""
+        if stopped:
+            message = f"the file stops in the middle, in or after feature {self._rows}; copy it again"
+            return error(self._rows + 1, Reason.TRUNCATED, message)
         message = f"no well-formed JSON, in or after feature {self._rows}; export the file again"
         return error(self._rows + 1, Reason.MALFORMED, message)
 
@@ -103,6 +101,7 @@ class GeojsonSource:
                 feature = tokens.value_of(event, value)
                 self._rows += 1
                 yield from self._asset(feature)
+        tokens.finish()
         if kind != "FeatureCollection" or not seen_features:
             yield error(
                 None, Reason.WRONG_KIND, f"type is {example(kind)}; choose a GeoJSON FeatureCollection of points"
@@ -175,7 +174,9 @@ class _Tokens:
     """JSON tokens, built into values with limits on what one item may hold."""
 
     def __init__(self, file: "_Utf8Reader") -> None:
-        self._events = cast("Iterator[tuple[str, Json]]", ijson.basic_parse(file, buf_size=IMPORT_CHUNK_BYTES))
+        self._events = cast(
+            "Iterator[tuple[str, Json]]", ijson.basic_parse(file, buf_size=IMPORT_JSON_CHUNK_CHARACTERS)
+        )
         self._left = IMPORT_FEATURE_EVENTS_MAX
 
     def begin_item(self) -> None:
@@ -183,16 +184,22 @@ class _Tokens:
         self._left = IMPORT_FEATURE_EVENTS_MAX
 
     def next(self) -> tuple[str, Json]:
+        """The next token, within the item's allowance."""
         self._left -= 1
         if self._left < 0:
-            message = (
-                f"one item has more than {IMPORT_FEATURE_EVENTS_MAX} values; lampposts are points, choose that layer"
-            )
+            message = f"one item has more than {IMPORT_FEATURE_EVENTS_MAX} values; lampposts are points, choose those"
             raise _ShapeError(Reason.TOO_LARGE, message)
-        event, value = next(self._events)
-        if isinstance(value, str) and len(value) > IMPORT_FIELD_CHARACTERS_MAX:
+        token = next(self._events, None)
+        if token is None:
+            raise _ShapeError(Reason.TRUNCATED, "the file stops in the middle; copy it again")
+        if isinstance(token[1], str) and len(token[1]) > IMPORT_FIELD_CHARACTERS_MAX:
             raise _ShapeError(Reason.TOO_LARGE, f"a text is longer than {IMPORT_FIELD_CHARACTERS_MAX} characters")
-        return event, value
+        return token
+
+    def finish(self) -> None:
+        """Read to the end of the file, where nothing but blanks may follow."""
+        for _ in self._events:
+            raise _ShapeError(Reason.MALFORMED, "more follows behind the feature collection; export the file again")
 
     def members(self) -> Iterator[str]:
         """The keys of the object that was begun, each followed by its value, until the object ends."""
@@ -203,21 +210,24 @@ class _Tokens:
             yield str(key)
 
     def value(self) -> Json:
+        """The next value, whole."""
         return self.value_of(*self.next())
 
-    def value_of(self, event: str, value: Json) -> Json:
-        """The whole value that begins with this token. Recursion ends at the allowance of tokens."""
+    def value_of(self, event: str, value: Json, depth: int = 1) -> Json:
+        """The whole value that begins with this token."""
+        if depth > IMPORT_JSON_DEPTH_MAX:
+            raise _ShapeError(Reason.TOO_LARGE, f"values are nested deeper than {IMPORT_JSON_DEPTH_MAX}")
         if event == "start_map":
             members: dict[str, Json] = {}
             for key in self.members():
                 if key in members or len(members) >= IMPORT_COLUMNS_MAX:
                     raise _ShapeError(Reason.MALFORMED, f"key {example(key)} appears twice, or there are too many keys")
-                members[key] = self.value()
+                members[key] = self.value_of(*self.next(), depth + 1)
             return members
         if event == "start_array":
             items: list[Json] = []
             while (token := self.next())[0] != "end_array":
-                items.append(self.value_of(*token))
+                items.append(self.value_of(*token, depth + 1))
             return items
         return value
 

@@ -74,7 +74,8 @@ def _check_times(records: list[Record], received_us: int) -> None:
     for index in range(len(records) - 1, -1, -1):
         if records[index].time_us <= latest_us:
             break
-        records[index] = replace(records[index], quality=records[index].quality | Quality.TIME_IN_FUTURE)
+        flagged = records[index].quality | int(Quality.TIME_IN_FUTURE)
+        records[index] = replace(records[index], quality=flagged)
 
 
 def _sequence(packed: list[Fields]) -> tuple[int | None, int | None]:

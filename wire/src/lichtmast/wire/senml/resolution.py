@@ -68,7 +68,7 @@ def resolve_fields(packed: list[Fields], received_us: int) -> list[Record]:
     """Apply base fields and resolve relative times against `received_us`; chronological. Raises PackError."""
     version = _version(packed)
     base: Fields = {"bn": "", "bt": 0, "bu": None, "bv": None, "bs": None}
-    base_time = (received_us, int(Quality.TIME_FROM_SERVER))
+    base_time: tuple[int, int] | None = None
     records: list[Record] = []
     for number, fields in enumerate(packed, 1):
         for label, value in fields.items():
@@ -84,9 +84,13 @@ def resolve_fields(packed: list[Fields], received_us: int) -> list[Record]:
             elif label in base:
                 base[label] = value
                 if label == "bt":
-                    base_time = _time(value, 0, received_us, number)
-        own_time = fields.get("t")
-        time_us, quality = base_time if own_time is None else _time(base["bt"], own_time, received_us, number)
+                    base_time = None
+        if "t" in fields:
+            time_us, quality = _time(base["bt"], fields["t"], received_us, number)
+        else:
+            # Most records share one time: it is worked out once, and only where a record has no time of its own.
+            base_time = base_time or _time(base["bt"], 0, received_us, number)
+            time_us, quality = base_time
         symbol: Any = fields.get("u", base["bu"])
         unit, secondary, unit_quality = _PRIMARY.get(symbol) or _secondary(symbol, version, number)
         value = _value(fields, base["bv"], secondary, number)

@@ -117,8 +117,8 @@ def _item(raw: bytes, at: int, depth: int) -> tuple[Any, int]:
     if major in (_ARRAY, _MAP):
         if depth > limits.PACK_DEPTH_MAX:
             raise PackError(Refusal.TOO_DEEP, f"nested deeper than {limits.PACK_DEPTH_MAX} levels")
-        if argument > len(raw) - at:  # Each item has at least one byte: no loop over a length that cannot be true.
-            raise PackError(Refusal.UNDECODABLE, f"cut off: byte {start} announces {argument} items")
+        # A length that cannot be true ends at the end of the bytes: each item takes one at least, and room is made as
+        # items come.
         return _map(raw, at, argument, depth) if major == _MAP else _array(raw, at, argument, depth)
     if major == _SIMPLE:
         return _simple(raw, start, info, at)
