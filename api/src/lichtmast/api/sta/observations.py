@@ -133,6 +133,22 @@ class ObservationReader:
             found += self._range(series, start, end, wanted - len(found), descending=window.descending)
         return found[skip : skip + top], len(found) > skip + top
 
+    def page_by_series(
+        self, series: Sequence[int], *, top: int, after: Continuation | None
+    ) -> tuple[list[Observation], bool]:
+        """As `page`, in order of datastream and then time: reads no more series than the page needs."""
+        found: list[Observation] = []
+        for key in sorted(self.latest(series)):
+            start = TIME_MIN_US
+            if after is not None:
+                if key < after.datastream_id:
+                    continue
+                start = after.time_us + 1 if key == after.datastream_id else start
+            found += self._range([key], start, TIME_MAX_US, top + 1 - len(found), descending=False)
+            if len(found) > top:
+                break
+        return found[:top], len(found) > top
+
     def _range(self, series: Sequence[int], start: int, end: int, limit: int, *, descending: bool) -> list[Observation]:
         if not series or start >= end:
             return []

@@ -165,8 +165,8 @@ class SensorThings:
             found, more = self._reader.page(series, window, skip=options.skip, top=top, after=options.continuation)
         elif options.order or options.filter is not None or options.skip:
             raise unsupported(
-                f"$orderby, $filter and $skip over Observations of more than {limits.ORDERED_SERIES_MAX} datastreams are not "
-                "supported; ask Datastreams(id)/Observations or FeaturesOfInterest(id)/Observations."
+                f"$orderby, $filter and $skip over Observations of more than {limits.ORDERED_SERIES_MAX} datastreams "
+                "are not supported; ask Datastreams(id)/Observations or FeaturesOfInterest(id)/Observations."
             )
         else:
             found, more = self._reader.page_by_series(series, top=top, after=options.continuation)
