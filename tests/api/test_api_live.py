@@ -287,7 +287,7 @@ def test_places_are_limited_and_come_free_when_a_client_leaves(live: Callable[..
             await anext(events(response))
             refused = await http.get("/live")
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
-        while broadcaster.statistics()["clients"]:  # noqa: ASYNC110 - the server hears of it on its own connection
+        while broadcaster.statistics()["clients"]:
             await asyncio.sleep(0)
         async with http.stream("GET", "/live") as response:
             assert response.status_code == 200

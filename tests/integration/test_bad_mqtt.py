@@ -1,8 +1,8 @@
 """Wrong and hostile MQTT: what comes of it, and that nobody else notices.
 
-The broker is not ours, so this is the contract we rely on (catalogue groups 1 to 30 as far as they concern MQTT 3.1.1 without
-certificates; property and alias groups 19 to 22 are MQTT 5, which is refused whole). MQTT 3.1.1 has no reason code: what a
-client may not publish is dropped with its PUBACK (section 3.3.5 leaves the server that choice).
+The broker is not ours, so this is the contract we rely on (catalogue groups 1 to 30 as far as they concern MQTT 3.1.1
+without certificates; property and alias groups 19 to 22 are MQTT 5, which is refused whole). MQTT 3.1.1 has no reason
+code: what a client may not publish is dropped with its PUBACK (section 3.3.5 leaves the server that choice).
 """
 
 import gzip
@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from lichtmast.suite.folder import Folder
 from mqtt_bytes import connect, packet, publish, subscribe
 from running_lichtmast import Running
+
+from lichtmast.suite.folder import Folder
 
 UP = "lm/gm0402/lm-0/up"
 DENIED = "9003000180"

@@ -29,8 +29,8 @@ async def live_and_kill(running: Running, specs: list[DeviceSpec], history: Path
     """The town's ledger after ten kills at random moments under load, and what was killed how often."""
     chance = random.Random(SEED)  # noqa: S311 - repeatable, not secret
     killed: Counter[str] = Counter()
-    endpoints = {"mqtt": ("::1", running.mqtt_port), "coap": ("::1", running.coap_port)}
-    async with Town(specs, seed=SEED, interval_s=0.5, history=history, **endpoints) as town:
+    mqtt, coap = ("::1", running.mqtt_port), ("::1", running.coap_port)
+    async with Town(specs, seed=SEED, interval_s=0.5, history=history, mqtt=mqtt, coap=coap) as town:
         living = asyncio.create_task(town.run(None))
         for number in range(KILLS):
             await asyncio.sleep(chance.uniform(0.2, 2.0))

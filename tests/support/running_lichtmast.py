@@ -1,7 +1,6 @@
 """A real `lichtmast up` in a process of its own, on free ports of ::1, that a test may kill."""
 
 import asyncio
-import json
 import os
 import signal
 import socket

@@ -39,7 +39,7 @@ _SECURITY_TXT_VALID: Final = timedelta(days=90)
 _GZIP_BYTES_MIN: Final = 1_000
 
 
-def create_app(  # noqa: PLR0913 - the parts it puts together, one argument each
+def create_app(
     registry: Registry,
     store: ObservationStore,
     broadcaster: Broadcaster,
@@ -91,7 +91,7 @@ def create_app(  # noqa: PLR0913 - the parts it puts together, one argument each
 class _Routes:
     """One method an address: read the request, do the work in a thread, write the response."""
 
-    def __init__(  # noqa: PLR0913 - as create_app
+    def __init__(
         self,
         registry: Registry,
         store: ObservationStore,

@@ -20,6 +20,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final, Self
 
+from lichtmast.ingest import leash
 from lichtmast.ingest.errors import BrokerError
 from lichtmast.wire import limits
 
@@ -166,7 +167,7 @@ class Broker:
         with (folder / "nats-server.log").open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "lichtmast.ingest.leash", str(find_server()), "--config", str(configuration)),
+                *("-I", "-S", leash.__file__, str(find_server()), "--config", str(configuration)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -1,7 +1,8 @@
-"""Run a program that ends when its parent does: `python -m lichtmast.ingest.leash PROGRAM ARGUMENT...`.
+"""Run a program that ends when its parent does: `python -I -S leash.py PROGRAM ARGUMENT...`.
 
 A supervisor that is killed cannot stop its child. On Linux the kernel does it: PR_SET_PDEATHSIG (prctl(2)) survives
 execve. Elsewhere the program is simply run, and the next start finds the port taken and says so.
+Run as a file and without site packages, because it has to become the program at once. Imports nothing of ours.
 """
 
 import ctypes

@@ -35,7 +35,7 @@ class _Pole:
     registered: datetime
 
 
-def write_bgt(  # noqa: PLR0913 - keyword-only sizes of the invention
+def write_bgt(
     path: Path, *, seed: int = 1, municipality: str = "gm0402", assets: int = 63, twice: int = 9, ended: int = 1
 ) -> None:
     """Write a GML file with `assets` lampposts.
@@ -92,7 +92,7 @@ def _poles(rng: Random, holder: str) -> Iterator[_Pole]:
         street += 1
 
 
-def _record(  # noqa: PLR0913, PLR0917 - one line for each field of the record
+def _record(
     rng: Random,
     holder: str,
     pole: _Pole,

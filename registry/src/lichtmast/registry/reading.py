@@ -41,7 +41,7 @@ def tenants(connection: Connection) -> list[TenantRecord]:
     return [TenantRecord(*row) for row in connection.execute(select(t.id, t.code, t.name).order_by(t.code))]
 
 
-def things(  # noqa: PLR0913 - keyword-only filters, each on its own
+def things(
     connection: Connection,
     tenant: str | None,
     *,
@@ -136,7 +136,7 @@ def device(connection: Connection, device_id: DeviceId) -> DeviceRecord | None:
     return None if row is None else _device(row)
 
 
-def datastreams(  # noqa: PLR0913 - keyword-only filters, each on its own
+def datastreams(
     connection: Connection, *, after_id: int, limit: int, offset: int, on_assets_only: bool, descending: bool
 ) -> list[DatastreamRecord]:
     """A page of series by id."""

@@ -209,7 +209,7 @@ class Registry:
         with self._engine.connect() as connection:
             return reading.tenants(connection)
 
-    def things(  # noqa: PLR0913 - keyword-only filters, each on its own
+    def things(
         self,
         tenant: str | None = None,
         *,

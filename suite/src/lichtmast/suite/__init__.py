@@ -1,1 +1,3 @@
 """The composition root: wires the rooms together and offers the `lichtmast` command."""
+
+__all__: list[str] = []

@@ -193,7 +193,7 @@ async def _operator(service: Service) -> AsyncIterator[None]:
     path = service.folder.operator
     path.unlink(missing_ok=True)
     told = json.dumps({"url": f"http://[::1]:{listener.getsockname()[1]}", "token": token, "pid": os.getpid()})
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123 - the mode must hold from the first byte
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: ASYNC230, PTH123 - a line, once; the mode must hold from the first byte
         file.write(told)
     async with _Tasks() as tasks:
         tasks.start(serve(app, [listener], Broadcaster()), "operator")

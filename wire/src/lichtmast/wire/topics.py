@@ -36,6 +36,11 @@ def ack_subject(device: DeviceId) -> str:
     return f"lm.{device.tenant}.{device.device}.ack"
 
 
+def ack_subject_of(name: str) -> str:
+    """The same for `tenant/device` as text that is known to be valid."""
+    return f"lm.{name.replace('/', '.')}.ack"
+
+
 def device_of_subject(subject: str) -> DeviceId:
     """The device that owns an `up` subject. Raises IdentityError where the subject has no valid device."""
     parts = subject.split(".")

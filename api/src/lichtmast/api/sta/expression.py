@@ -230,9 +230,7 @@ def truth(node: Node, value_of: Callable[[tuple[str, ...]], Any]) -> bool:
     return _value(node, value_of) is True
 
 
-def _value(  # noqa: PLR0911 - one for each kind of node
-    node: Node, value_of: Callable[[tuple[str, ...]], Any]
-) -> Any:  # noqa: ANN401 - a value of the expression
+def _value(node: Node, value_of: Callable[[tuple[str, ...]], Any]) -> Any:  # noqa: ANN401 - a value of the expression
     match node:
         case Literal(value):
             return value

@@ -72,7 +72,7 @@ class Assemblies:
     def __len__(self) -> int:
         return len(self._assemblies)
 
-    def add(  # noqa: PLR0913 - what identifies a body, RFC 7959 section 2.5 and RFC 9175 section 3.3
+    def add(
         self,
         peer_number: int,
         *,

@@ -274,7 +274,7 @@ class Core:
 
     # Packs and answers.
 
-    def _take_pack(  # noqa: PLR0913, PLR0917 - the hot path: keywords would cost a third more
+    def _take_pack(
         self,
         peer: Peer,
         key: int,

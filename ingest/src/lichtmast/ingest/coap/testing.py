@@ -40,7 +40,7 @@ def inspect(payload: bytes, _content_format: int) -> Inspection:
     return REFUSED.get(payload, Inspection(SENDER, None, ""))
 
 
-def post(  # noqa: PLR0913 - a message in its parts
+def post(
     message_id: int,
     payload: bytes = PACK,
     *,

@@ -7,7 +7,7 @@ One reading's way through here:
         ─▶ identify  is the sender the device that the pack names?      (roster.py)
         ─▶ dedupe    new, known or doubtful by (device, epoch, seq)     (sequence.py)
         ─▶ resolve   names to datastreams, units and ranges checked     (roster.py)
-        ─▶ batch     observations, ledger, quarantine, log position     (transform.py)
+        ─▶ batch     observations, ledger, quarantine, log position     (transform.py, tables.py)
         ─▶ OBSERVATIONS log, then the store's commit, then the acks     (run.py, acks.py)
 
 Everything but `run.py` is values in, values out. What memory holds (the roster, who sent what) is a copy of what the

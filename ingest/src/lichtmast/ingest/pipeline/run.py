@@ -18,9 +18,10 @@ from lichtmast.ingest.log import Log, Reader
 from lichtmast.ingest.pipeline.acks import Acks
 from lichtmast.ingest.pipeline.arrivals import Message, collect
 from lichtmast.ingest.pipeline.position import Position, locate
+from lichtmast.ingest.pipeline.prepared import Prepared
 from lichtmast.ingest.pipeline.roster import UNKNOWN, Roster
 from lichtmast.ingest.pipeline.sequence import Sequences
-from lichtmast.ingest.pipeline.transform import Prepared, Settled, Transform
+from lichtmast.ingest.pipeline.transform import Settled, Transform
 from lichtmast.registry.directory import Directory
 from lichtmast.store.errors import StoreError
 from lichtmast.store.port import ObservationStore

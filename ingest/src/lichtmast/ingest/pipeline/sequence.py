@@ -22,7 +22,7 @@ Standing = tuple[int, int, tuple[tuple[int, int], ...], tuple[Refused, ...]]
 
 @dataclass(slots=True)
 class Progress:
-    """What came of one epoch: all of 1..upto, the closed `ranges` above, and nothing else at or above `certain_from`."""
+    """What came of one epoch: all of 1..upto, the closed `ranges` above, and none else at or above `certain_from`."""
 
     epoch: int
     upto: int = 0

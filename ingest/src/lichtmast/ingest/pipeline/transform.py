@@ -5,8 +5,7 @@ sequences; it returns the keys that only the store knows. `settle` takes the sto
 After a failed commit the transform is thrown away: its sequences are ahead of the store.
 """
 
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,70 +13,17 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from lichtmast.ingest import decode
+from lichtmast.ingest.pipeline import tables
 from lichtmast.ingest.pipeline.arrivals import Arrivals
-from lichtmast.ingest.pipeline.judge import Accepted, Rejected, Row, judge
+from lichtmast.ingest.pipeline.judge import Accepted, Rejected, judge
+from lichtmast.ingest.pipeline.prepared import PENDING, Prepared, Rows, no_rows
 from lichtmast.ingest.pipeline.roster import BOOLEAN, UNKNOWN, Roster
 from lichtmast.ingest.pipeline.sequence import Progress, Sequences, Standing
-from lichtmast.store.port import (
-    LEDGER_SCHEMA,
-    OBSERVATION_SCHEMA,
-    QUARANTINE_SCHEMA,
-    Batch,
-    Outcome,
-    PackKey,
-    Transport,
-)
+from lichtmast.store.port import Batch, Outcome, PackKey, Transport
 from lichtmast.wire import limits
 from lichtmast.wire.acknowledgement import Refused
 from lichtmast.wire.quality import Quality
 from lichtmast.wire.refusal import Refusal
-
-_PENDING: Final = -1
-_KEY_SCHEMA: Final = pa.schema([("datastream_id", pa.int32()), ("phenomenon_time", pa.int64())])
-
-
-@dataclass(slots=True)
-class Rows:
-    """Observations being gathered: arrays from the fast way, then those of judged packs."""
-
-    pack: npt.NDArray[np.intp]
-    datastream: npt.NDArray[np.int32]
-    time_us: npt.NDArray[np.int64]
-    result: npt.NDArray[np.float64]
-    quality: npt.NDArray[np.int32]
-    judged: list[tuple[int, Row]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A batch with open questions. `doubtful` are packs whose key may be known, `loose` those without a sequence."""
-
-    arrivals: Arrivals
-    digests: list[int]
-    epochs: list[int | None]
-    seqs: list[int | None]
-    outcome: npt.NDArray[np.int8]
-    refusals: dict[int, tuple[Refusal, str]]
-    rows: Rows
-    doubtful: list[int] = field(default_factory=list)
-    loose: list[int] = field(default_factory=list)
-
-    def doubtful_keys(self) -> list[PackKey]:
-        """What to ask the store's ledger."""
-        return [self.key(row) for row in self.doubtful]
-
-    def key(self, row: int) -> PackKey:
-        """The pack's identity; only for packs with a sequence."""
-        epoch, seq = self.epochs[row], self.seqs[row]
-        assert epoch is not None  # noqa: S101 - by construction
-        assert seq is not None  # noqa: S101
-        return PackKey(self.arrivals.sender[row], epoch, seq)
-
-    def loose_keys(self) -> pa.Table:
-        """(datastream, time) of packs without a sequence, to ask the store which it has."""
-        wanted = set(self.loose)
-        rows = [row for pack, row in self.rows.judged if pack in wanted]
-        return pa.table([[row.datastream_id for row in rows], [row.time_us for row in rows]], schema=_KEY_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +64,9 @@ class Transform:
             [xxh3_64_intdigest(raw) for raw in arrivals.payload],
             [None] * count,
             [None] * count,
-            np.full(count, _PENDING, np.int8),
+            np.full(count, PENDING, np.int8),
             {},
-            _no_rows(),
+            no_rows(),
         )
         done = self._read_fast(prepared)
         for row in np.flatnonzero(~done).tolist():
@@ -226,13 +172,13 @@ class Transform:
         self._settle_doubtful(prepared, known)
         dropped = _settle_loose(prepared, existing)
         arrivals, outcome = prepared.arrivals, prepared.outcome
-        observations, readings = _observations(prepared, dropped)
+        observations, readings = tables.observations(prepared, dropped)
         standings = self._standings(prepared)
         return Settled(
             Batch(
                 observations,
-                _ledger(prepared, readings),
-                _quarantine(prepared),
+                tables.ledger(prepared, readings),
+                tables.quarantine(prepared),
                 log,
                 arrivals.last_position,
             ),
@@ -304,10 +250,6 @@ class Transform:
         return standings
 
 
-def _no_rows() -> Rows:
-    return Rows(np.zeros(0, np.intp), np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int32))
-
-
 def _settle_loose(prepared: Prepared, existing: pa.Table) -> set[tuple[int, int]]:
     """Settle packs without a sequence by (datastream, time); returns the (pack, index) of their rows that are known."""
     if not prepared.loose:
@@ -328,74 +270,6 @@ def _settle_loose(prepared: Prepared, existing: pa.Table) -> set[tuple[int, int]
     for pack, count in fresh.items():
         prepared.outcome[pack] = Outcome.STORED if count else Outcome.DUPLICATE
     return dropped
-
-
-def _observations(prepared: Prepared, dropped: set[tuple[int, int]]) -> tuple[pa.Table, npt.NDArray[np.int32]]:
-    """The rows of stored packs as a table, and how many each pack has."""
-    rows, outcome = prepared.rows, prepared.outcome
-    received_us = np.array(prepared.arrivals.received_us, np.int64)
-    pack, datastream, time_us, result, quality = rows.pack, rows.datastream, rows.time_us, rows.result, rows.quality
-    keep = outcome[pack] == Outcome.STORED
-    if not keep.all():
-        pack, datastream, time_us, result, quality = (one[keep] for one in (pack, datastream, time_us, result, quality))
-    judged = [
-        (row, one)
-        for index, (row, one) in enumerate(rows.judged)
-        if outcome[row] == Outcome.STORED and (row, index) not in dropped
-    ]
-    text = pa.nulls(len(pack), pa.string())
-    results = pa.array(result)
-    if judged:
-        pack = np.concatenate((pack, [row for row, _ in judged])).astype(np.intp)
-        datastream = np.concatenate((datastream, [one.datastream_id for _, one in judged])).astype(np.int32)
-        time_us = np.concatenate((time_us, [one.time_us for _, one in judged])).astype(np.int64)
-        quality = np.concatenate((quality, [one.quality for _, one in judged])).astype(np.int32)
-        results = pa.concat_arrays([results, pa.array([one.result for _, one in judged], pa.float64())])
-        text = pa.concat_arrays([text, pa.array([one.text for _, one in judged], pa.string())])
-    table = pa.table(
-        [pa.array(datastream), pa.array(time_us), results, text, pa.array(quality), pa.array(received_us[pack])],
-        schema=OBSERVATION_SCHEMA,
-    )
-    return table, np.bincount(pack, minlength=len(outcome)).astype(np.int32)
-
-
-def _ledger(prepared: Prepared, readings: npt.NDArray[np.int32]) -> pa.Table:
-    arrivals = prepared.arrivals
-    return pa.table(
-        [
-            pa.array(arrivals.sender, pa.string()),
-            pa.array(prepared.epochs, pa.int64()),
-            pa.array(prepared.seqs, pa.int64()),
-            pa.array(arrivals.received_us, pa.int64()),
-            pa.array(arrivals.log_seq, pa.int64()),
-            pa.array(arrivals.part, pa.int32()),
-            pa.array(prepared.outcome),
-            pa.array(readings),
-            pa.array(prepared.digests, pa.uint64()),
-            pa.array(arrivals.transport, pa.int8()),
-        ],
-        schema=LEDGER_SCHEMA,
-    )
-
-
-def _quarantine(prepared: Prepared) -> pa.Table:
-    arrivals = prepared.arrivals
-    rows = sorted(prepared.refusals)
-    refused = [prepared.refusals[row] for row in rows]
-    return pa.table(
-        [
-            [arrivals.log_seq[row] for row in rows],
-            [arrivals.part[row] for row in rows],
-            [arrivals.sender[row] for row in rows],
-            [arrivals.received_us[row] for row in rows],
-            [arrivals.transport[row] for row in rows],
-            [refusal.value for refusal, _ in refused],
-            [detail for _, detail in refused],
-            [arrivals.content_format[row] for row in rows],
-            [arrivals.payload[row] for row in rows],
-        ],
-        schema=QUARANTINE_SCHEMA,
-    )
 
 
 def _counts(refusals: list[Refusal]) -> dict[Refusal, int]:

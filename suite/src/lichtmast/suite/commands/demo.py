@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import psutil
 import typer
+import uvloop
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from lichtmast.firmware_sim import Ledger, Town
@@ -23,7 +24,7 @@ DRAIN_TIMEOUT_S = 60.0
 INTERVAL_S = 1.0
 
 
-def demo(  # noqa: PLR0913 - one parameter an option
+def demo(
     devices: Annotated[int, typer.Option(min=1, max=5_000, help="How many devices.")] = 200,
     seconds: Annotated[int, typer.Option(min=1, max=86_400, help="How long they send, a pack a second each.")] = 20,
     hostile: Annotated[
@@ -40,7 +41,7 @@ def demo(  # noqa: PLR0913 - one parameter an option
     """
     log_to_stderr(verbose=verbose)
     with tempfile.TemporaryDirectory(prefix="lichtmast-demo-") as folder:
-        result = asyncio.run(_demo(Folder(Path(folder)), devices, seconds, hostile, seed))
+        result = uvloop.run(_demo(Folder(Path(folder)), devices, seconds, hostile, seed))
     if as_json:
         print_json(result)
     else:
@@ -74,7 +75,7 @@ async def _demo(folder: Folder, devices: int, seconds: int, hostile: int, seed: 
             return _account(service, ledger, account, took_s, sockets, drained=drained)
 
 
-def _account(  # noqa: PLR0913 - what a demo knows in the end
+def _account(
     service: Service, ledger: Ledger, account: Audit, took_s: float, ipv4_sockets: int, *, drained: bool
 ) -> dict[str, Any]:
     """The devices' own books held against the store's.

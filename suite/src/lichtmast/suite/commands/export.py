@@ -24,7 +24,7 @@ class Form(StrEnum):
     CSV = "csv"
 
 
-def export(  # noqa: PLR0913 - one parameter an option
+def export(
     file: Annotated[Path, typer.Argument(help="File to write; must not exist.", dir_okay=False)],
     data: DataOption = None,
     *,

@@ -22,7 +22,7 @@ class SourceKind(StrEnum):
     CSV = "csv"
 
 
-def import_assets(  # noqa: PLR0913 - one parameter an option
+def import_assets(
     kind: Annotated[SourceKind, typer.Argument(help="bgt: CityGML with Paal objects; geojson: points; csv: a table.")],
     file: Annotated[Path, typer.Argument(help="The file to read.", exists=True, dir_okay=False, readable=True)],
     tenant: Annotated[str, typer.Option(help="Municipality: gm and its CBS code, as in gm0402.")],

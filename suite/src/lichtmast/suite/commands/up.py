@@ -5,6 +5,7 @@ import signal
 from typing import Annotated
 
 import typer
+import uvloop
 from rich.table import Table
 
 from lichtmast.firmware_sim import Town
@@ -44,7 +45,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     """
     log_to_stderr(verbose=verbose)
     settings = Settings(host, http_port, mqtt_port, coap_port, sync_interval)
-    asyncio.run(_up(Folder.choose(data), settings, town=town, devices=devices, interval_s=interval_s))
+    uvloop.run(_up(Folder.choose(data), settings, town=town, devices=devices, interval_s=interval_s))
 
 
 async def _up(folder: Folder, settings: Settings, *, town: bool, devices: int | None, interval_s: float) -> None:

@@ -1,0 +1,78 @@
+"""A settled batch as the tables that the store takes: observations, ledger and quarantine."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lichtmast.ingest.pipeline.prepared import Prepared
+from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Outcome
+
+
+def observations(prepared: Prepared, dropped: set[tuple[int, int]]) -> tuple[pa.Table, npt.NDArray[np.int32]]:
+    """The rows of stored packs as a table, and how many each pack has."""
+    rows, outcome = prepared.rows, prepared.outcome
+    received_us = np.array(prepared.arrivals.received_us, np.int64)
+    pack, datastream, time_us, result, quality = rows.pack, rows.datastream, rows.time_us, rows.result, rows.quality
+    keep = outcome[pack] == Outcome.STORED
+    if not keep.all():
+        pack, datastream, time_us, result, quality = (one[keep] for one in (pack, datastream, time_us, result, quality))
+    judged = [
+        (row, one)
+        for index, (row, one) in enumerate(rows.judged)
+        if outcome[row] == Outcome.STORED and (row, index) not in dropped
+    ]
+    text = pa.nulls(len(pack), pa.string())
+    results = pa.array(result)
+    if judged:
+        pack = np.concatenate((pack, [row for row, _ in judged])).astype(np.intp)
+        datastream = np.concatenate((datastream, [one.datastream_id for _, one in judged])).astype(np.int32)
+        time_us = np.concatenate((time_us, [one.time_us for _, one in judged])).astype(np.int64)
+        quality = np.concatenate((quality, [one.quality for _, one in judged])).astype(np.int32)
+        results = pa.concat_arrays([results, pa.array([one.result for _, one in judged], pa.float64())])
+        text = pa.concat_arrays([text, pa.array([one.text for _, one in judged], pa.string())])
+    table = pa.table(
+        [pa.array(datastream), pa.array(time_us), results, text, pa.array(quality), pa.array(received_us[pack])],
+        schema=OBSERVATION_SCHEMA,
+    )
+    return table, np.bincount(pack, minlength=len(outcome)).astype(np.int32)
+
+
+def ledger(prepared: Prepared, readings: npt.NDArray[np.int32]) -> pa.Table:
+    """A line for each pack that came, with how many readings it brought."""
+    arrivals = prepared.arrivals
+    return pa.table(
+        [
+            pa.array(arrivals.sender, pa.string()),
+            pa.array(prepared.epochs, pa.int64()),
+            pa.array(prepared.seqs, pa.int64()),
+            pa.array(arrivals.received_us, pa.int64()),
+            pa.array(arrivals.log_seq, pa.int64()),
+            pa.array(arrivals.part, pa.int32()),
+            pa.array(prepared.outcome),
+            pa.array(readings),
+            pa.array(prepared.digests, pa.uint64()),
+            pa.array(arrivals.transport, pa.int8()),
+        ],
+        schema=LEDGER_SCHEMA,
+    )
+
+
+def quarantine(prepared: Prepared) -> pa.Table:
+    """The packs that were refused, byte for byte, and why."""
+    arrivals = prepared.arrivals
+    rows = sorted(prepared.refusals)
+    refused = [prepared.refusals[row] for row in rows]
+    return pa.table(
+        [
+            [arrivals.log_seq[row] for row in rows],
+            [arrivals.part[row] for row in rows],
+            [arrivals.sender[row] for row in rows],
+            [arrivals.received_us[row] for row in rows],
+            [arrivals.transport[row] for row in rows],
+            [refusal.value for refusal, _ in refused],
+            [detail for _, detail in refused],
+            [arrivals.content_format[row] for row in rows],
+            [arrivals.payload[row] for row in rows],
+        ],
+        schema=QUARANTINE_SCHEMA,
+    )
