@@ -20,6 +20,7 @@ import aiocoap
 import aiocoap.resource
 import aiomqtt
 import pytest
+from free_ports import free_port
 
 from lichtmast.wire import senml, topics
 from lichtmast.wire.acknowledgement import Acknowledgement, Refused
@@ -28,12 +29,6 @@ from lichtmast.wire.profile import ResultKind, load_profiles
 from lichtmast.wire.refusal import PackError
 
 ASSETS = [(f"mast-{number}", 5.17 + number / 1_000, 52.22) for number in range(12)]
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET6, kind) as probe:
-        probe.bind(("::1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Broker:

@@ -14,7 +14,8 @@ from lichtmast.wire.envelope import SENML_JSON
 NOW_US = 1_795_000_000_000_000
 URN = "urn:dev:lm:gm0402:lm-0"
 
-KNOWN = {URN, "", "/air/0/pm10", "/air/0/pm25", "/a", "/x", "kg/m3", "lx"}
+SUFFIXES = {"/air/0/pm10": 0, "/air/0/pm25": 1, "/a": 2, "/x": 3}
+UNITS = {"": 0, "kg/m3": 1, "lx": 2}
 BASE: dict[str, Any] = {"bn": URN, "bt": 1_795_000_000, "lm-epoch": 7, "lm-seq": 1}
 
 
@@ -27,12 +28,8 @@ def assert_same(raw: bytes) -> bool:
 
     Names, units and the window of time are the roster's and the transform's part of the fast way: given here.
     """
-    columns = read_columns([raw])
-    if (
-        columns is None
-        or not columns.sound[0]
-        or not KNOWN.issuperset((*columns.base_name, *columns.suffix, *columns.unit))
-    ):
+    columns = read_columns([raw], SUFFIXES, UNITS)
+    if columns is None or not columns.sound[0] or columns.base_name[0] != URN:
         return False
     if any(not -30 * 86_400 <= (one - NOW_US) / 1e6 <= 300 for one in columns.time_us.tolist()):
         return False
@@ -41,8 +38,8 @@ def assert_same(raw: bytes) -> bool:
     fast = sorted(
         zip(
             columns.time_us.tolist(),
-            [columns.base_name[0] + suffix for suffix in columns.suffix],
-            [unit or None for unit in columns.unit],
+            [URN + list(SUFFIXES)[code] for code in columns.suffix.tolist()],
+            [list(UNITS)[code] or None for code in columns.unit.tolist()],
             columns.value.tolist(),
             columns.is_boolean.tolist(),
             strict=True,
@@ -139,7 +136,7 @@ def test_bytes_altered_at_random_never_pass_the_fast_way_alone(data: st.DataObje
     ],
 )
 def test_the_fast_way_leaves_what_is_unusual_to_the_strict_decoder(raw: bytes) -> None:
-    columns = read_columns([raw])
+    columns = read_columns([raw], SUFFIXES, UNITS)
     assert columns is None or not columns.sound[0]
 
 
@@ -151,7 +148,7 @@ def test_a_sound_pack_takes_the_fast_way() -> None:
 
 def test_one_bad_pack_among_good_ones_harms_none() -> None:
     good = [compact([{**BASE, "lm-seq": seq, "n": "/a", "v": seq}]) for seq in range(1, 6)]
-    columns = read_columns([*good[:2], b'[{"n":', *good[2:], b'[{"n":"/a","v":1}]'])
+    columns = read_columns([*good[:2], b'[{"n":', *good[2:], b'[{"n":"/a","v":1}]'], SUFFIXES, UNITS)
     assert columns is not None
     sound = [row for row, one in zip(columns.rows.tolist(), columns.sound.tolist(), strict=True) if one]
     assert sound == [0, 1, 3, 4, 5]
@@ -164,6 +161,6 @@ def test_one_bad_pack_among_good_ones_harms_none() -> None:
 @given(st.lists(st.integers(0, 10**12), min_size=2, max_size=6, unique=True))
 def test_times_with_microseconds_survive_exactly(offsets_us: list[int]) -> None:
     times = [1_795_000_000_000_000 - one for one in offsets_us]
-    columns = read_columns([compact([{**BASE, "bt": one / 1e6, "n": "/a", "v": 1}]) for one in times])
+    columns = read_columns([compact([{**BASE, "bt": one / 1e6, "n": "/a", "v": 1}]) for one in times], SUFFIXES, UNITS)
     assert columns is not None
     assert columns.time_us.tolist() == times

@@ -19,9 +19,10 @@ DEVICES = 60
 SEED = 20261121
 
 
-def settle(running: Running) -> list[DeviceSpec]:
-    with Registry.open(running.folder.registry) as registry:
-        virtual_town.furnish(registry, running.folder.path)
+def settle(prepared: Running) -> list[DeviceSpec]:
+    """Register the devices before Lichtmast starts, so that none is a stranger when it speaks first."""
+    with Registry.open(prepared.folder.registry) as registry:
+        virtual_town.furnish(registry, prepared.folder.path)
         return virtual_town.settle(registry, DEVICES)
 
 
@@ -50,8 +51,10 @@ async def live_and_kill(running: Running, specs: list[DeviceSpec], history: Path
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_ten_kills_under_load_lose_nothing_and_double_nothing(running: Running, tmp_path: Path) -> None:
+def test_ten_kills_under_load_lose_nothing_and_double_nothing(prepared: Running, tmp_path: Path) -> None:
+    running = prepared
     specs = settle(running)
+    running.start()
     ledger, killed = asyncio.run(live_and_kill(running, specs, tmp_path / "history.jsonl"))
     audit = running.audit()
     assert killed == {"lichtmast": 5, "nats-server": 5}

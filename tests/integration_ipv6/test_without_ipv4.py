@@ -1,7 +1,8 @@
 """The integration tests once more, in a network namespace that has no IPv4 address at all.
 
 scripts/ipv6-only makes the namespace. Nothing in it can bind, reach or fall back to IPv4, so a part of Lichtmast that
-quietly needs it fails here.
+quietly needs it fails here. The test that kills at random moments is left out: it says nothing about addresses that the
+others do not say, and takes as long as all of them together.
 """
 
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 IPV6_ONLY: Final = ROOT / "scripts/ipv6-only"
 NAMESPACE_REFUSED: Final = 125
+KILLS: Final = "tests/integration/test_kills.py"
 
 PROBE: Final = """
 import socket
@@ -63,10 +65,11 @@ def test_the_command_keeps_its_own_status() -> None:
 @pytest.mark.timeout(900)
 def test_the_integration_tests_pass_without_ipv4(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
-    done = inside(
-        sys.executable, "-m", "pytest", "tests/integration", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"
-    )
-    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+    assert (ROOT / KILLS).is_file(), "what is left out has another name now"
+    options = ("-q", "-p", "no:cacheprovider", f"--ignore={KILLS}", f"--junitxml={report}")
+    done = inside(sys.executable, "-m", "pytest", "tests/integration", *options)
+    if done.returncode:
+        pytest.fail(f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}", pytrace=False)
 
     suite = ET.parse(report).getroot().find("testsuite")  # noqa: S314 - our own pytest wrote it just now
     assert suite is not None

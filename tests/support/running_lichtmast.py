@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_port
 
 from lichtmast.registry import DeviceStatus, NewDevice, Registry
 from lichtmast.suite.folder import Folder
@@ -19,13 +20,6 @@ from lichtmast.suite.remote import Remote
 from lichtmast.wire import DeviceId
 
 START_TIMEOUT_S = 60
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET6, kind) as probe:
-        probe.bind(("::1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def lichtmast(*words: str, data: Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:

@@ -31,6 +31,8 @@ START_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 10.0
 RESTART_DELAY_S: Final = 0.2
 RESTART_DELAY_MAX_S: Final = 5.0
+PORT_WAIT_S: Final = 5.0
+"""How long the server of a Lichtmast that was killed a moment ago may need to end and let go of its port."""
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 MQTT_IN_FLIGHT_MAX: Final = 1024
 
@@ -164,10 +166,11 @@ class Broker:
         shutil.rmtree(ports, ignore_errors=True)
         ports.mkdir(mode=0o700)
         _write_private(configuration, self._configuration(ports))
+        await _wait_free(self.settings.host, self.mqtt_port)
         with (folder / "nats-server.log").open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-I", "-S", leash.__file__, str(find_server()), "--config", str(configuration)),
+                *("-I", "-S", leash.__file__, str(os.getpid()), str(find_server()), "--config", str(configuration)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -256,6 +259,19 @@ def _free_port(host: str) -> int:
     with socket.create_server((host, 0), family=socket.AF_INET6) as server:
         port: int = server.getsockname()[1]
         return port
+
+
+async def _wait_free(host: str, port: int) -> None:
+    """Wait until nobody listens on the port. After a while go on all the same: the server says best what is wrong."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + PORT_WAIT_S
+    while loop.time() < until_s:
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6).close()
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            return
 
 
 def _write_private(path: Path, text: str) -> None:

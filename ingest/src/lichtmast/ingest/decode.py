@@ -3,16 +3,16 @@
 Takes only packs about which it can be certain: one base record first with `bn`, `bt`, `lm-epoch` and `lm-seq`,
 numbers or booleans, nothing unusual. Every other pack it leaves to the strict decoder of `lichtmast.wire`, which
 decides; so being fast never means being lenient. `tests/ingest/test_decode.py` holds the two against each other.
-Whether names and units are known and times are in their window is for its callers to say.
+Which names and units are known its callers say; whether times are in their window is theirs to judge.
 
 How it can be certain that there are no unknown, repeated or later base fields without looking at each: in JSON
 without backslashes and without white space before a colon, every key ends in `":`, so `":` occurs at least as often as
 there are keys. When it occurs exactly as often as the fields that were decoded, there is no other key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from typing import Annotated, Final
 
 import msgspec
@@ -52,6 +52,8 @@ BASE_KEYS: Final = 4
 class Columns:
     """What the fast way read: `rows`, `sound`, `base_name`, `epoch`, `seq`, `starts` a pack; the rest a record.
 
+    `suffix` and `unit` are the codes that the caller gave for the names, so in a sound pack all names are known.
+
     `rows` says which payload a pack is. Only where `sound` is set may the pack's values be used; all others, and all
     payloads not in `rows`, are for the strict decoder. `pack` says of which pack a record is, `starts` where it begins.
     """
@@ -63,15 +65,20 @@ class Columns:
     seq: list[int]
     starts: npt.NDArray[np.intp]
     pack: npt.NDArray[np.intp]
-    suffix: list[str]
-    unit: list[str]
+    suffix: npt.NDArray[np.int32]
+    unit: npt.NDArray[np.int32]
     value: npt.NDArray[np.float64]
     is_boolean: npt.NDArray[np.bool_]
     time_us: npt.NDArray[np.int64]
 
 
-def read_columns(payloads: Sequence[bytes]) -> Columns | None:
-    """Read those payloads that the fast way is certain about; None where there is none."""
+def read_columns(
+    payloads: Sequence[bytes], suffix_codes: Mapping[str, int], unit_codes: Mapping[str, int]
+) -> Columns | None:
+    """Read those payloads that the fast way is certain about; None where there is none.
+
+    Codes are from 0; "" must be a unit's name of code 0 (none given) and no suffix.
+    """
     rows: list[int] = []
     packs: list[list[Record]] = []
     keys: list[int] = []
@@ -90,7 +97,7 @@ def read_columns(payloads: Sequence[bytes]) -> Columns | None:
             keys.append(raw.count(b'":'))
     if not rows:
         return None
-    return _lay_out(rows, packs, keys)
+    return _lay_out(rows, packs, keys, suffix_codes, unit_codes)
 
 
 def is_unusual(raw: bytes) -> bool:
@@ -98,7 +105,13 @@ def is_unusual(raw: bytes) -> bool:
     return b" :" in raw or b"\\" in raw or b"\n" in raw or b"\t" in raw or b"\r" in raw
 
 
-def _lay_out(rows: list[int], packs: list[list[Record]], keys: list[int]) -> Columns:
+def _lay_out(
+    rows: list[int],
+    packs: list[list[Record]],
+    keys: list[int],
+    suffix_codes: Mapping[str, int],
+    unit_codes: Mapping[str, int],
+) -> Columns:
     """Turn records into columns and mark the packs whose keys add up."""
     flat = list(chain.from_iterable(packs))
     lengths = np.fromiter(map(len, packs), np.intp, len(packs))
@@ -106,22 +119,22 @@ def _lay_out(rows: list[int], packs: list[list[Record]], keys: list[int]) -> Col
     pack = np.repeat(np.arange(len(packs)), lengths)
     value = np.array([record.v for record in flat])
     times = np.array([record.t for record in flat])
-    units = [record.u for record in flat]
-    suffixes = [record.n for record in flat]
+    unit = _codes(unit_codes, [record.u for record in flat])
+    suffix = _codes(suffix_codes, [record.n for record in flat])
     is_boolean = value == ABSENT
     if is_boolean.any():
         for at in np.flatnonzero(is_boolean).tolist():
             flag = flat[at].vb
             is_boolean[at] = flag is not None
             value[at] = ABSENT if flag is None else flag
-    complete = (value != ABSENT) & np.fromiter(map(bool, suffixes), np.bool_, len(suffixes))
+    complete = (value != ABSENT) & (suffix >= 0) & (unit >= 0)
     has_time = times != ABSENT
     firsts = [records[0] for records in packs]
     base_time = np.array([first.bt for first in firsts])
     epoch = [first.epoch for first in firsts]
     seq = [first.seq for first in firsts]
     # n, and v or vb, and what is there of u and t.
-    per_record = 1 + complete + has_time + np.fromiter(map(bool, units), np.int8, len(units))
+    per_record = 1 + complete + has_time + (unit > 0)
     sound = np.add.reduceat(per_record, starts) + BASE_KEYS == np.array(keys)
     sound &= np.logical_and.reduceat(complete, starts)
     sound &= (np.array(epoch) >= 0) & (np.array(seq) >= 1)
@@ -138,9 +151,14 @@ def _lay_out(rows: list[int], packs: list[list[Record]], keys: list[int]) -> Col
         seq,
         starts,
         pack,
-        suffixes,
-        units,
+        suffix,
+        unit,
         value,
         is_boolean,
         time_us,
     )
+
+
+def _codes(known: Mapping[str, int], names: list[str]) -> npt.NDArray[np.int32]:
+    """The code of each name, -1 where it has none."""
+    return np.fromiter(map(known.get, names, repeat(-1)), np.int32, len(names))

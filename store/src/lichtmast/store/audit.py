@@ -7,7 +7,7 @@ from lichtmast.store.errors import StoreError
 from lichtmast.store.port import LEDGER_SCHEMA, QUARANTINE_SCHEMA, Outcome
 from lichtmast.store.progress import doubles_sql
 from lichtmast.store.settings import HOUR_US
-from lichtmast.store.view import TIME_MAX, TIME_MIN, View
+from lichtmast.store.view import TIME_MAX, TIME_MIN, View, number
 
 _COUNTS_SCHEMA = pa.schema(
     [
@@ -27,7 +27,7 @@ def quarantine(view: View, limit: int, device: str | None, reason: str | None) -
         raise StoreError(f"limit {limit} is negative")
     return (
         view.connection.sql(
-            f"SELECT {', '.join(QUARANTINE_SCHEMA.names)} FROM quarantine"  # noqa: S608 - names of the port
+            f"SELECT {', '.join(QUARANTINE_SCHEMA.names)} FROM {view.quarantined()}"  # noqa: S608 - names of the port
             " WHERE ($device IS NULL OR device = $device) AND ($reason IS NULL OR reason = $reason)"
             f" ORDER BY commit_no DESC, log_seq DESC, part DESC LIMIT {limit}",
             params={"device": device, "reason": reason},
@@ -71,9 +71,9 @@ def counts(view: View) -> dict[str, int]:
     stored = f"SELECT sum(readings) FROM {ledger} WHERE outcome = {int(Outcome.STORED)}"  # noqa: S608 - built from ints
     return {
         "observations_total": found["observations_hot"] + found["observations_sealed"],
-        "readings_by_ledger": _number(view, stored),
-        "erased_total": _number(view, "SELECT sum(rows) FROM erased"),
-        "double_packs": _number(view, doubles_sql(ledger)),
+        "readings_by_ledger": number(view.connection, stored),
+        "erased_total": number(view.connection, "SELECT sum(rows) FROM erased"),
+        "double_packs": number(view.connection, doubles_sql(ledger)),
     }
 
 
@@ -83,14 +83,9 @@ def sizes(view: View) -> dict[str, int]:
     for kind in KINDS:
         days = view.days(kind)
         hot = view.hot_rows(kind, TIME_MIN, TIME_MAX, "TRUE", days, "1 AS one")
-        found[f"{kind.name}_hot"] = _number(view, f"SELECT count(*) FROM ({hot})")  # noqa: S608 - names of ours
+        found[f"{kind.name}_hot"] = number(view.connection, f"SELECT count(*) FROM ({hot})")  # noqa: S608 - names of ours
         found[f"{kind.name}_sealed"] = sum(one.rows for one in days)
         found[f"{kind.name}_sealed_bytes"] = sum(one.bytes for one in days)
         found[f"{kind.name}_files"] = sum(1 for one in days if one.generation)
-    found["quarantined"] = _number(view, "SELECT count(*) FROM quarantine")
+    found["quarantined"] = number(view.connection, f"SELECT count(*) FROM {view.quarantined()}")  # noqa: S608 - names of ours
     return found
-
-
-def _number(view: View, sql: str) -> int:
-    row = view.connection.execute(sql).fetchone()
-    return int(row[0]) if row and row[0] is not None else 0

@@ -1,7 +1,7 @@
-"""The embedded store: DuckDB for what is hot, sorted Parquet files for closed days.
+"""The embedded store: a journal for what was just committed, DuckDB for what is hot, sorted Parquet for closed days.
 
 One process, one writer thread, any number of reader threads. What is valid or new, the pipeline decides.
-How rows are parted by day is in days.py, transactions in engine.py, what readers see in view.py, sealing in sealing.py.
+Days are in days.py, the commit path in journal.py and engine.py, what readers see in view.py, sealing in sealing.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from lichtmast.store import audit, export, reading, sealing
+from lichtmast.store.absorber import ABSORB_SHARE, Absorber
 from lichtmast.store.days import LEDGER, OBSERVATIONS
 from lichtmast.store.engine import Engine
 from lichtmast.store.errors import OffsetError, StoreError
@@ -33,6 +34,7 @@ class DuckStore:
             self._commit_no = max((number for _, _, number in positions), default=0)
             self._latest = reading.restore_latest(view, self._commit_no)
         self._late_merge_at_us = engine.clock_us()
+        self._absorber = Absorber(engine, self._latest)
 
     @classmethod
     def open(
@@ -70,22 +72,22 @@ class DuckStore:
         observations = _conform(batch.observations, OBSERVATION_SCHEMA, "observations")
         ledger = _conform(batch.ledger, LEDGER_SCHEMA, "ledger")
         refused = _conform(batch.quarantine, QUARANTINE_SCHEMA, "quarantine")
-        with self._engine.writing() as change:
-            number = self._commit_no + 1
+        if self._engine.crowded():
+            self._engine.absorb()
+        with self._engine.commit_lock:
             held = self.offset(batch.log)
             if batch.offset <= held:
                 raise OffsetError(
                     f"offset {batch.offset} of log {batch.log!r} does not advance {held}: the batch is stored already, "
                     "or the log was started anew and needs another name"
                 )
-            self._engine.insert(change, OBSERVATIONS, observations, number)
-            self._engine.insert(change, LEDGER, ledger, number)
-            if refused.num_rows:
-                change.connection.execute(f"INSERT INTO quarantine SELECT {number}, * FROM refused")  # noqa: S608 - an int
-            change.connection.execute("INSERT INTO positions VALUES (?, ?, ?)", [number, batch.log, batch.offset])
-            change.effects.append(lambda: self._committed(number, batch.log, batch.offset, observations))
-        if self._engine.folder.wal_bytes() > self._engine.settings.wal_bytes_max:
-            self._engine.checkpoint()
+            whole = Batch(observations, ledger, refused, batch.log, batch.offset)
+            commit = self._engine.commit(whole, self._commit_no + 1)
+            self._commit_no = commit.number
+            self._offsets[batch.log] = batch.offset
+            self._latest.add(observations, commit.number)
+        if self._engine.crowded(ABSORB_SHARE):
+            self._absorber.wake()
 
     def offset(self, log: str) -> int:
         """The last log position that is on disk; 0 where there is none."""
@@ -159,6 +161,8 @@ class DuckStore:
         reading_now, waiting = self._engine.readers.counts()
         found.update(
             commits=self._commit_no,
+            pending=len(self._engine.pending()),
+            journal_bytes=self._engine.folder.journal_bytes(),
             wal_bytes=self._engine.folder.wal_bytes(),
             database_bytes=self._engine.folder.database.stat().st_size,
             readers=reading_now,
@@ -193,6 +197,7 @@ class DuckStore:
 
         Returns the days of which something was sealed.
         """
+        self._engine.absorb()
         with self._engine.maintenance_lock:
             merge = now_us - self._late_merge_at_us >= self._engine.settings.late_merge_every_us
             with self._engine.view() as view:
@@ -211,15 +216,16 @@ class DuckStore:
     def fold(self) -> None:
         """Write the folded state (latest, progress, offsets), so that the next open only reads what came after."""
         with self._engine.maintenance_lock:
-            table, number = self._latest.marked()
-            sealing.write_folded(self._engine, table, number)
+            self._engine.absorb()
+            sealing.write_folded(self._engine, self._latest)
 
     def checkpoint(self) -> bool:
-        """Move the write-ahead log into the database file; commits wait meanwhile.
+        """Absorb pending commits, and move the database's write-ahead log into its file. Commits go on meanwhile.
 
         False where a long-running reader prevents it: nothing is lost, `maintain` tries again at its next call.
         """
         with self._engine.maintenance_lock:
+            self._engine.absorb()
             if not self._engine.checkpoint():
                 return False
             # After the checkpoint, not before: its deletions would let every reader of this moment prevent it.
@@ -228,12 +234,8 @@ class DuckStore:
 
     def close(self) -> None:
         """Release files. Committed data is durable without it."""
+        self._absorber.stop()
         self._engine.close()
-
-    def _committed(self, number: int, log: str, offset: int, observations: pa.Table) -> None:
-        self._commit_no = number
-        self._offsets[log] = offset
-        self._latest.add(observations, number)
 
 
 def _connect(folder: StoreFolder, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
@@ -243,7 +245,7 @@ def _connect(folder: StoreFolder, settings: StoreSettings) -> duckdb.DuckDBPyCon
             "memory_limit": f"{settings.memory_limit_mb}MB",
             "threads": settings.threads,
             "temp_directory": str(folder.root / "spill"),
-            # Checkpoints happen when maintain says so, never inside a commit.
+            # Checkpoints happen when the store says so, never inside a transaction.
             "checkpoint_threshold": "1TB",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
@@ -256,10 +258,15 @@ def _connect(folder: StoreFolder, settings: StoreSettings) -> duckdb.DuckDBPyCon
 
 
 def _conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
-    """The table with exactly the port's columns, or StoreError: a programming error that must not reach the disk."""
-    if table.schema.equals(schema):
-        return table
+    """The table with exactly the port's columns, or StoreError: a programming error that must not reach the journal."""
     try:
-        return table.select(schema.names).cast(schema)
+        if not table.schema.equals(schema):
+            table = table.select(schema.names).cast(schema)
+        table = table.combine_chunks()
+        table.validate(full=True)  # texts are UTF-8: the journal takes any bytes, the database does not
     except (KeyError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError) as error:
         raise StoreError(f"{name} of a batch does not have the columns of the port: {table.schema.names}") from error
+    for field, column in zip(schema, table.columns, strict=True):
+        if column.null_count and not field.nullable:
+            raise StoreError(f"{name} of a batch has {column.null_count} nulls in {field.name}, which must have values")
+    return table

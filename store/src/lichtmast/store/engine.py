@@ -1,23 +1,29 @@
-"""The engine: the open database of one store with its locks, its writer and its folder.
+"""The engine: journal, pending commits and database of one store, with their locks.
 
-It knows transactions and days; what is asked of the store is answered in the modules above it. Lock order: maintenance,
-then write. Readers take neither.
+A commit is a record of the journal and a line of the pending list; `absorb` takes the pending commits over into the
+database, many at once. What is asked of the store is answered in the modules above. Lock order: maintenance, write,
+commit. Commits take the last only, and readers take it for an instant: neither waits for the database.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lichtmast.store.days import Kind, day_of
-from lichtmast.store.errors import StoreError, StoreFullError
+from lichtmast.store.days import KINDS, Kind, day_of
+from lichtmast.store.errors import StoreDamagedError, StoreError, StoreFullError
 from lichtmast.store.folder import StoreFolder
+from lichtmast.store.journal import Journal, Prepared, read
+from lichtmast.store.pending import Commit, PendingCommits, gathered
+from lichtmast.store.port import Batch
+from lichtmast.store.sealed import SealedFiles
 from lichtmast.store.settings import DAY_US, StoreSettings
-from lichtmast.store.view import Readers, View, open_view, read_days
+from lichtmast.store.view import Readers, View, absorbed_upto, open_view, read_days
 
 
 @dataclass(slots=True)
@@ -55,13 +61,85 @@ class Engine:
         self.maintenance_lock = threading.RLock()
         """Held by what rewrites days: seal, erase, drop_day, fold, checkpoint."""
         self.checkpoint_at_us = clock_us()
+        self.sealed_files = SealedFiles()
+        self.commit_lock = threading.Lock()
+        """Held for a record's way to the disk, and for the instants in which the pending list changes."""
         self._write_lock = threading.Lock()
         self._writer = connection.cursor()
         self._generation = max((one.generation for one in days), default=0)
+        self._pending = PendingCommits()
+        self._take_over_journal()
+        self._journal = Journal.begin(folder.journal)
 
-    def view(self) -> AbstractContextManager[View]:
+    @contextmanager
+    def view(self) -> Iterator[View]:
         """One consistent picture for a reader."""
-        return open_view(self.connection, self.folder, self.readers)
+        with self.readers.reading():
+            # Before the transaction: what is absorbed in between is in both, and the view leaves the copy out.
+            with self.commit_lock:
+                pending = self._pending.all()
+            with open_view(self.connection, self.folder, pending, self.sealed_files) as view:
+                yield view
+
+    def commit(self, batch: Batch, number: int) -> Commit:
+        """Make a batch durable and visible. The caller holds the commit lock."""
+        commit = Commit(number, batch)
+        self._pending.add(commit, self._journal.append(commit))
+        return commit
+
+    def pending(self) -> Sequence[Commit]:
+        """The commits that are not in the database; the caller holds the commit lock."""
+        return self._pending.all()
+
+    def crowded(self, share: float = 1.0) -> bool:
+        """Whether more commits are pending than this share of what may be."""
+        rows, size = self.settings.pending_rows_max, self.settings.pending_bytes_max
+        return self._pending.rows >= share * rows or self._pending.bytes >= share * size
+
+    def absorb(self) -> None:
+        """Take all pending commits over into the database as one transaction. Commits go on meanwhile."""
+        with self.commit_lock:
+            if not self._pending.all():
+                return
+        prepared: list[Prepared] = []
+        try:
+            with self.writing() as change:
+                prepared.append(self._journal.prepare())
+                with self.commit_lock:
+                    commits = self._pending.all()
+                    self._journal.turn(prepared.pop())
+                    turned = self._journal.turned()
+                self._insert_commits(change, commits)
+                self.at_step("inserted")
+                change.effects.append(lambda: self._absorbed(commits, turned))
+        finally:
+            for one in prepared:
+                one.discard()
+
+    def _take_over_journal(self) -> None:
+        """What the last life committed and did not absorb goes into the database before anything else happens."""
+        upto = absorbed_upto(self.connection)
+        commits = [one for one in read(self.folder.journal) if one.number > upto]
+        if [one.number for one in commits] != list(range(upto + 1, upto + 1 + len(commits))):
+            raise StoreDamagedError(f"{self.folder.journal} lacks a commit after {upto}: restore it from a backup")
+        if commits:
+            with self.writing() as change:
+                self._insert_commits(change, commits)
+
+    def _insert_commits(self, change: Change, commits: Sequence[Commit]) -> None:
+        for kind in KINDS:
+            self._insert(change, kind, gathered(commits, kind.name))
+        refused = gathered(commits, "quarantine")
+        if refused.num_rows:
+            change.connection.execute("INSERT INTO quarantine SELECT * FROM refused")
+        for log, last in {one.batch.log: one for one in commits}.items():
+            change.connection.execute("INSERT INTO positions VALUES (?, ?, ?)", [last.number, log, last.batch.offset])
+
+    def _absorbed(self, commits: Sequence[Commit], turned: Sequence[Path]) -> None:
+        self.at_step("absorbed")
+        with self.commit_lock:
+            self._pending.drop(len(commits))
+            self._journal.remove(turned)
 
     @contextmanager
     def writing(self) -> Iterator[Change]:
@@ -86,7 +164,7 @@ class Engine:
             for effect in change.effects:
                 effect()
 
-    def insert(self, change: Change, kind: Kind, rows: pa.Table, commit_no: int) -> None:
+    def _insert(self, change: Change, kind: Kind, rows: pa.Table) -> None:
         """Insert rows into the tables of their days; days far from now share the late table."""
         if not rows.num_rows:
             return
@@ -99,11 +177,11 @@ class Engine:
                 _make_day(change, kind, day)
             inside = f"{kind.time_column} >= {day * DAY_US} AND {kind.time_column} < {(day + 1) * DAY_US}"
             where = "" if first == last else f" WHERE {inside}"
-            change.connection.execute(f"INSERT INTO {kind.day_table(day)} SELECT {commit_no}, * FROM rows{where}")  # noqa: S608 - ints
+            change.connection.execute(f"INSERT INTO {kind.day_table(day)} SELECT * FROM rows{where}")  # noqa: S608 - ints
         if first < today - 1 or last > today + 1:
             low, high = (today - 1) * DAY_US, (today + 2) * DAY_US
             outside = f"{kind.time_column} < {low} OR {kind.time_column} >= {high}"
-            change.connection.execute(f"INSERT INTO {kind.late_table} SELECT {commit_no}, * FROM rows WHERE {outside}")  # noqa: S608 - ints
+            change.connection.execute(f"INSERT INTO {kind.late_table} SELECT * FROM rows WHERE {outside}")  # noqa: S608 - ints
 
     def hot_tables(self, kind: Kind) -> list[str]:
         """The tables that hold unsealed rows."""
@@ -131,6 +209,7 @@ class Engine:
     def close(self) -> None:
         """Release files."""
         with self.maintenance_lock, self._write_lock:
+            self._journal.close()
             self._writer.close()
             self.connection.close()
             self.folder.release()

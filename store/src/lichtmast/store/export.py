@@ -34,7 +34,7 @@ def spreadsheet_safe(text: str) -> str:
     return f"'{text}" if re.match(_FORMULA, text) else text
 
 
-def export(view: View, path: Path, form: str, start_us: int, end_us: int, datastream_ids: Sequence[int] | None) -> int:  # noqa: PLR0913, PLR0917 - one selection, whole
+def export(view: View, path: Path, form: str, start_us: int, end_us: int, datastream_ids: Sequence[int] | None) -> int:
     """Write a file that appears whole or not at all; ordered by datastream and time. Returns the rows."""
     rows = view.rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", datastream_ids))
     if form == "parquet":

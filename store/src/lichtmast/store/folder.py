@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -28,7 +29,8 @@ class StoreFolder:
         """Create the folder where it is missing and lock it. Raises StoreLockedError where it is in use."""
         for kind in KINDS:
             (root / kind.name).mkdir(parents=True, exist_ok=True)
-        (root / "spill").mkdir(exist_ok=True)
+        for name in ("journal", "spill"):
+            (root / name).mkdir(exist_ok=True)
         lock = (root / "lock").open("a+", encoding="ascii")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,8 +56,21 @@ class StoreFolder:
         """The DuckDB file."""
         return self.root / "hot.duckdb"
 
+    @property
+    def journal(self) -> Path:
+        """Where commits are until the database has them."""
+        return self.root / "journal"
+
+    def journal_bytes(self) -> int:
+        """How much lies in the journal."""
+        sizes = 0
+        for path in self.journal.iterdir():
+            with suppress(FileNotFoundError):  # absorbed in the meantime
+                sizes += path.stat().st_size
+        return sizes
+
     def wal_bytes(self) -> int:
-        """How much lies in the write-ahead log."""
+        """How much lies in the database's own write-ahead log."""
         try:
             return (self.root / "hot.duckdb.wal").stat().st_size
         except FileNotFoundError:

@@ -1,7 +1,7 @@
 """The latest observation of every datastream, kept in memory as batches are committed.
 
-Folding is lazy: a commit only appends its table to a list, and the list is folded, column by column, when somebody asks
-or when it is long. A later phenomenon time wins; a late one never replaces it; of two equal times the first stays.
+Folding is lazy: a commit only appends its table to a list. The list is folded, column by column, when somebody asks,
+when the commits are absorbed (on that thread), or when it is long. A later phenomenon time wins; a late one never replaces it; of two equal times the first stays.
 """
 
 import threading
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lichtmast.store.port import OBSERVATION_SCHEMA
 
-_PENDING_ROWS_MAX: Final = 16_384
+_PENDING_ROWS_MAX: Final = 524_288
 
 
 class LatestReadings:
@@ -36,6 +36,12 @@ class LatestReadings:
                 self._pending_rows += observations.num_rows
                 if self._pending_rows > _PENDING_ROWS_MAX:
                     self._fold()
+
+    def fold(self) -> None:
+        """Do now what would be done at the next question."""
+        with self._lock:
+            if self._pending:
+                self._fold()
 
     def table(self, datastream_ids: Sequence[int] | None = None) -> pa.Table:
         """The rows of these datastreams, or all, by ascending id."""

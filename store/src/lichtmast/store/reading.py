@@ -11,10 +11,13 @@ from lichtmast.store.latest import LatestReadings
 from lichtmast.store.port import OBSERVATION_SCHEMA, PROGRESS_SCHEMA, Outcome, PackKey
 from lichtmast.store.progress import progress_sql
 from lichtmast.store.settings import DAY_US
-from lichtmast.store.view import TIME_MAX, TIME_MIN, View
+from lichtmast.store.view import TIME_MAX, TIME_MIN, View, number
 
 LOG_TERM_DAYS_MAX = 31
 """How far back `digests_at` looks: longer than any log is kept."""
+
+FEW_IDS_MAX = 64
+"""Up to this many datastreams, looking each of them up is faster than a query over whole files."""
 
 AGGREGATE_SCHEMA = pa.schema(
     [
@@ -27,36 +30,74 @@ AGGREGATE_SCHEMA = pa.schema(
 )
 
 
-def observations(  # noqa: PLR0913 - one selection, whole
+def observations(
     view: View, datastream_ids: Sequence[int], start_us: int, end_us: int, *, limit: int, descending: bool
 ) -> pa.Table:
     """Observations in start <= phenomenon time < end, ordered by time then datastream."""
     if limit < 0:
         raise StoreError(f"limit {limit} is negative")
-    rows = view.rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", datastream_ids))
+    if len(datastream_ids) > FEW_IDS_MAX:
+        rows = view.rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", datastream_ids))
+        return (
+            view.connection.sql(f"FROM {rows} {_order(limit, descending=descending)}")
+            .to_arrow_table()
+            .cast(OBSERVATION_SCHEMA)
+        )
+    if not datastream_ids or not limit:
+        return OBSERVATION_SCHEMA.empty_table()
+    found = _few(view, datastream_ids, start_us, end_us, limit=limit, descending=descending)
+    direction = "descending" if descending else "ascending"
+    order = [(name, direction) for name in ("phenomenon_time", "datastream_id", "result_time")]
+    return found.sort_by(order).slice(0, limit)
+
+
+def _few(
+    view: View,
+    datastream_ids: Sequence[int],
+    start_us: int,
+    end_us: int,
+    *,
+    limit: int | None = None,
+    descending: bool = False,
+) -> pa.Table:
+    """Rows of a few datastreams: all, or more than the first `limit`; in no order."""
+    days = view.days(OBSERVATIONS, start_us, end_us)
+    hot = view.hot_rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", datastream_ids), days)
+    if limit is not None:
+        hot = f"FROM ({hot}) {_order(limit, descending=descending)}"
+    parts = [view.connection.sql(hot).to_arrow_table().cast(OBSERVATION_SCHEMA)]
+    sealed = 0
+    for day in reversed(days) if descending else days:
+        if limit is not None and sealed >= limit:
+            break  # a later day cannot hold an earlier reading
+        if day.generation:
+            parts.append(view.few(datastream_ids, day, start_us, end_us))
+            sealed += parts[-1].num_rows
+    return pa.concat_tables(parts)
+
+
+def _order(limit: int, *, descending: bool) -> str:
     direction = "DESC" if descending else "ASC"
-    order = f"phenomenon_time {direction}, datastream_id {direction}, result_time {direction}"
-    found = view.connection.sql(f"FROM {rows} ORDER BY {order} LIMIT {limit}").to_arrow_table()
-    return found.cast(OBSERVATION_SCHEMA)
+    columns = ("phenomenon_time", "datastream_id", "result_time")
+    return f"ORDER BY {', '.join(f'{one} {direction}' for one in columns)} LIMIT {limit}"
 
 
 def count(view: View, datastream_id: int, start_us: int, end_us: int) -> int:
     """How many observations one datastream has in a period."""
-    rows = view.rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", [datastream_id]), "datastream_id")
-    return _number(view, f"SELECT count(*) FROM {rows}")  # noqa: S608 - built from ints
+    return int(_few(view, [datastream_id], start_us, end_us).num_rows)
 
 
 def aggregate(view: View, datastream_id: int, start_us: int, end_us: int, bucket_us: int) -> pa.Table:
     """Count, mean, minimum and maximum of the numeric results per bucket; empty buckets are not listed."""
     if bucket_us <= 0:
         raise StoreError(f"a bucket of {bucket_us} µs: it must be positive")
-    rows = view.rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", [datastream_id]))
+    rows = _few(view, [datastream_id], start_us, end_us)  # noqa: F841 - named in SQL
     # The remainder of a negative time is negative in SQL; buckets before 1970 start at multiples too.
     bucket = f"phenomenon_time - ((phenomenon_time % {bucket_us}) + {bucket_us}) % {bucket_us}"
     return (
         view.connection.sql(
             f"SELECT {bucket} AS bucket, count(*) AS count, avg(result) AS mean, min(result) AS minimum,"  # noqa: S608 - names and numbers of ours
-            f" max(result) AS maximum FROM {rows} WHERE result IS NOT NULL GROUP BY ALL ORDER BY bucket"
+            " max(result) AS maximum FROM rows WHERE result IS NOT NULL GROUP BY ALL ORDER BY bucket"
         )
         .to_arrow_table()
         .cast(AGGREGATE_SCHEMA)
@@ -140,7 +181,7 @@ def progress(view: View) -> pa.Table:
 
 def newer_rows(view: View, kind: Kind, columns: str, upto: int | None = None) -> str:
     """SQL for hot rows that were committed after the fold mark."""
-    mark = _number(view, "SELECT commit_no FROM marks WHERE name = 'folded'")
+    mark = number(view.connection, "SELECT commit_no FROM marks WHERE name = 'folded'")
     where = f"commit_no > {mark}" + (f" AND commit_no <= {upto}" if upto is not None else "")
     return view.hot_rows(kind, TIME_MIN, TIME_MAX, where, view.days(kind), columns)
 
@@ -184,8 +225,3 @@ def _newest(view: View, source: str, datastream_ids: Sequence[int]) -> pa.Table:
         .to_arrow_table()
         .cast(OBSERVATION_SCHEMA)
     )
-
-
-def _number(view: View, sql: str) -> int:
-    row = view.connection.execute(sql).fetchone()
-    return int(row[0]) if row and row[0] is not None else 0

@@ -8,7 +8,6 @@ the next open sweeps away; after it the old file is. A crash at any step loses n
 from dataclasses import dataclass
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lichtmast.store.days import KINDS, LEDGER, OBSERVATIONS, Day, Kind, day_of, id_filter, quoted
@@ -19,7 +18,7 @@ from lichtmast.store.latest import LatestReadings
 from lichtmast.store.progress import spans_sql
 from lichtmast.store.reading import newer_rows, newest_of
 from lichtmast.store.settings import DAY_US
-from lichtmast.store.view import View
+from lichtmast.store.view import View, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +55,13 @@ def seal(engine: Engine, kind: Kind, day: int) -> int:
         line = _line(view, kind, day)
         start, end = day * DAY_US, (day + 1) * DAY_US
         hot = view.hot_rows(kind, start, end, f"commit_no <= {cut}", [line], f"commit_no, {kind.columns()}")
-        moved = view.connection.execute(f"SELECT count(*) FROM ({hot})").fetchone()  # noqa: S608 - built from ints
-        if not moved or not moved[0]:
+        moved = number(view.connection, f"SELECT count(*) FROM ({hot})")  # noqa: S608 - built from ints
+        if not moved:
             return line.rows if kind is OBSERVATIONS else 0
         source = hot
         if line.generation:
             source += f" UNION ALL SELECT 0 AS commit_no, * FROM ({view.sealed_rows(kind, [line])})"  # noqa: S608 - names and numbers of ours
-        written = _write(engine, view, kind, line, source, line.rows + int(moved[0]))
+        written = _write(engine, view, kind, line, source, line.rows + moved)
     table = kind.day_table(day)
     with engine.writing() as change:
         if line.hot:
@@ -78,6 +77,7 @@ def seal(engine: Engine, kind: Kind, day: int) -> int:
 
 def erase(engine: Engine, latest: LatestReadings, datastream_id: int, start_us: int, end_us: int) -> int:
     """Rewrite the sealed files that hold the period; then catalogue and hot rows change in one transaction."""
+    engine.absorb()
     condition = f"datastream_id = {int(datastream_id)}"
     period = f"phenomenon_time >= {int(start_us)} AND phenomenon_time < {int(end_us)}"
     written: list[_Written] = []
@@ -87,14 +87,14 @@ def erase(engine: Engine, latest: LatestReadings, datastream_id: int, start_us: 
             if not line.generation:
                 continue
             rows = view.sealed_rows(OBSERVATIONS, [line])
-            hit = _count(view.connection, f"SELECT count(*) FROM ({rows}) WHERE {condition} AND {period}")  # noqa: S608 - names and numbers of ours
+            hit = number(view.connection, f"SELECT count(*) FROM ({rows}) WHERE {condition} AND {period}")  # noqa: S608 - names and numbers of ours
             if hit:
                 kept = f"SELECT 0 AS commit_no, * FROM ({rows}) WHERE NOT ({condition} AND {period})"  # noqa: S608 - names and numbers of ours
                 written.append(_write(engine, view, OBSERVATIONS, line, kept, line.rows - hit))
                 gone += hit
     with engine.writing() as change:
         for table in engine.hot_tables(OBSERVATIONS):
-            gone += _count(change.connection, f"DELETE FROM {table} WHERE {condition} AND {period}")  # noqa: S608 - built from ints
+            gone += number(change.connection, f"DELETE FROM {table} WHERE {condition} AND {period}")  # noqa: S608 - built from ints
         for one in written:
             _catalogue(change, one, hot=None)
         if gone:
@@ -106,13 +106,14 @@ def erase(engine: Engine, latest: LatestReadings, datastream_id: int, start_us: 
 
 def drop_day(engine: Engine, latest: LatestReadings, day: int) -> int:
     """Remove a day's observations, whatever place they are in. The ledger keeps the proof that they had come."""
+    engine.absorb()
     start, end = day * DAY_US, (day + 1) * DAY_US
     with engine.view() as view:
         line = _line(view, OBSERVATIONS, day)
     with engine.writing() as change:
         gone = line.rows
         for table in engine.hot_tables(OBSERVATIONS):
-            gone += _count(
+            gone += number(
                 change.connection,
                 f"DELETE FROM {table} WHERE phenomenon_time >= {start} AND phenomenon_time < {end}",  # noqa: S608 - names and numbers of ours
             )
@@ -130,10 +131,16 @@ def drop_day(engine: Engine, latest: LatestReadings, day: int) -> int:
     return gone
 
 
-def write_folded(engine: Engine, latest_rows: pa.Table, commit_no: int) -> None:  # noqa: ARG001 - named in SQL
-    """Write latest readings and arrived ranges as of a commit, and move the mark: one transaction of its own."""
+def write_folded(engine: Engine, latest: LatestReadings) -> None:
+    """Write latest readings and arrived ranges, and move the mark: one transaction of its own.
+
+    The mark is what the database holds. Latest readings may be newer than it: the journal will bring them again at
+    open, and the same reading twice changes nothing.
+    """
     with engine.view() as view:
         run = view.connection.execute
+        commit_no = view.absorbed()
+        latest_rows = latest.table()  # noqa: F841 - named in SQL
         if commit_no <= _mark(view.connection):
             return
         spans = view.connection.sql(  # noqa: F841 - named in SQL
@@ -148,7 +155,7 @@ def write_folded(engine: Engine, latest_rows: pa.Table, commit_no: int) -> None:
         view.connection.commit()
 
 
-def _write(engine: Engine, view: View, kind: Kind, line: Day, source: str, rows: int) -> _Written:  # noqa: PLR0913, PLR0917 - one selection, whole
+def _write(engine: Engine, view: View, kind: Kind, line: Day, source: str, rows: int) -> _Written:
     """Write a day's file under its final name, durably. Checked: it holds exactly the expected rows."""
     if rows == 0:
         return _Written(line, 0, 0, 0)
@@ -190,7 +197,7 @@ def _catalogue(change: Change, written: _Written, *, hot: bool | None) -> None:
         change.connection.execute("INSERT INTO days VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
-def _note_erased(  # noqa: PLR0913, PLR0917 - one selection, whole
+def _note_erased(
     engine: Engine, change: Change, cause: str, datastream_id: int | None, start_us: int, end_us: int, rows: int
 ) -> None:
     values = [engine.clock_us(), cause, datastream_id, start_us, end_us, rows]
@@ -202,7 +209,14 @@ def _renew_latest(engine: Engine, change: Change, latest: LatestReadings, datast
     newest = newest_of(View(change.connection, engine.folder), datastream_ids)
     change.connection.execute(f"DELETE FROM latest WHERE {id_filter('datastream_id', datastream_ids)}")  # noqa: S608 - ints
     change.connection.execute("INSERT INTO latest FROM newest")
-    change.effects.append(lambda: latest.replace(datastream_ids, newest))
+
+    def renew() -> None:
+        with engine.commit_lock:
+            latest.replace(datastream_ids, newest)
+            for one in engine.pending():
+                latest.add(one.batch.observations, one.number)
+
+    change.effects.append(renew)
 
 
 def _line(view: View, kind: Kind, day: int) -> Day:
@@ -211,9 +225,4 @@ def _line(view: View, kind: Kind, day: int) -> Day:
 
 
 def _mark(connection: duckdb.DuckDBPyConnection) -> int:
-    return _count(connection, "SELECT commit_no FROM marks WHERE name = 'folded'")
-
-
-def _count(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
-    row = connection.execute(sql).fetchone()
-    return int(row[0]) if row and row[0] is not None else 0
+    return number(connection, "SELECT commit_no FROM marks WHERE name = 'folded'")

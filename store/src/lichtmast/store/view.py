@@ -1,19 +1,23 @@
-"""A view: one consistent picture of hot and sealed rows, for as long as one reader needs it.
+"""A view: one consistent picture of pending, hot and sealed rows, for as long as one reader needs it.
 
 The catalogue of days is read inside the same database transaction as the hot rows. A sealed file that the picture
-names is not removed before the view is closed, so the moment between a rename and a commit cannot be seen.
+names is not removed before the view is closed, so the moment between a rename and a commit cannot be seen. The pending
+list was copied before the transaction began; commits that the transaction sees in the database are left out of it.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import duckdb
+import pyarrow as pa
 
-from lichtmast.store.days import Day, Kind, day_of, quoted
+from lichtmast.store.days import OBSERVATIONS, Day, Kind, day_of, quoted
 from lichtmast.store.folder import StoreFolder
+from lichtmast.store.pending import Commit, gathered
+from lichtmast.store.sealed import SealedFiles
 from lichtmast.store.settings import DAY_US
 
 TIME_MIN: Final = -(2**63)
@@ -67,9 +71,41 @@ class Readers:
 class View:
     """One transaction's picture; made by `open_view`."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: StoreFolder) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        folder: StoreFolder,
+        pending: Sequence[Commit] = (),
+        files: SealedFiles | None = None,
+    ) -> None:
         self.connection = connection
         self._folder = folder
+        self._copied = pending
+        self._files = files or SealedFiles()
+        self._pending: dict[str, pa.Table] = {}
+        self._absorbed: int | None = None
+
+    def absorbed(self) -> int:
+        """The number of the last commit whose rows are in the tables of this picture."""
+        if self._absorbed is None:
+            self._absorbed = absorbed_upto(self.connection)
+        return self._absorbed
+
+    def pending(self, name: str) -> pa.Table:
+        """The rows that are not in the tables of this picture, behind a column commit_no."""
+        if name not in self._pending:
+            # The last copied commit is the newest of this picture: where the tables have it, nothing is pending.
+            newer = [one for one in self._copied if one.number > self.absorbed()] if self._copied else []
+            self._pending[name] = gathered(newer, name)
+            if self._pending[name].num_rows:
+                self.connection.register(f"{name}_pending", self._pending[name])
+        return self._pending[name]
+
+    def quarantined(self) -> str:
+        """SQL for refused packs."""
+        if not self.pending("quarantine").num_rows:
+            return "quarantine"
+        return "(FROM quarantine UNION ALL FROM quarantine_pending)"
 
     def days(self, kind: Kind, start_us: int = TIME_MIN, end_us: int = TIME_MAX) -> list[Day]:
         """The catalogue's lines of the days that touch this period, in ascending order."""
@@ -81,7 +117,7 @@ class View:
         parts = [self.hot_rows(kind, start_us, end_us, where, days), self._sealed(kind, start_us, end_us, where, days)]
         return f"(SELECT {columns or kind.columns()} FROM ({' UNION ALL '.join(part for part in parts if part)}))"  # noqa: S608 - names and numbers of ours
 
-    def hot_rows(  # noqa: PLR0913, PLR0917 - one selection, whole
+    def hot_rows(
         self, kind: Kind, start_us: int, end_us: int, where: str, days: list[Day], columns: str | None = None
     ) -> str:
         """SQL for the rows that are not sealed; `columns` may ask for commit_no too."""
@@ -89,10 +125,17 @@ class View:
         if (start_us, end_us) != (TIME_MIN, TIME_MAX):
             period = f"{kind.time_column} >= {start_us} AND {kind.time_column} < {end_us}"
         tables = [kind.late_table, *(kind.day_table(one.day) for one in days if one.hot)]
+        if self.pending(kind.name).num_rows:
+            tables.append(f"{kind.name}_pending")
         return " UNION ALL ".join(
             f"SELECT {columns or kind.columns()} FROM {table} WHERE {period} AND ({where})"  # noqa: S608 - names and numbers of ours
             for table in tables
         )
+
+    def few(self, datastream_ids: Sequence[int], day: Day, start_us: int, end_us: int) -> pa.Table:
+        """Observations of a few datastreams in one sealed day, without a query."""
+        path = self._folder.sealed(OBSERVATIONS, day.day, day.generation)
+        return self._files.rows(path, datastream_ids, start_us, end_us)
 
     def _sealed(self, kind: Kind, start_us: int, end_us: int, where: str, days: list[Day]) -> str:
         whole: list[Day] = []
@@ -128,13 +171,25 @@ def read_days(
     return [Day(*row) for row in found]
 
 
+def absorbed_upto(connection: duckdb.DuckDBPyConnection) -> int:
+    """The number of the last commit that is in the database; 0 where there is none."""
+    return number(connection, "SELECT max(commit_no) FROM positions")
+
+
+def number(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    """The one number that a query answers; 0 where it answers NULL. Leaves the connection free for the next query."""
+    ((value,),) = connection.execute(sql).fetchall()
+    return int(value or 0)
+
+
 @contextmanager
-def open_view(connection: duckdb.DuckDBPyConnection, folder: StoreFolder, readers: Readers) -> Iterator[View]:
+def open_view(
+    connection: duckdb.DuckDBPyConnection, folder: StoreFolder, pending: Sequence[Commit], files: SealedFiles
+) -> Iterator[View]:
     """Open a view on a cursor of its own."""
-    with readers.reading():
-        cursor = connection.cursor()
-        try:
-            cursor.begin()
-            yield View(cursor, folder)
-        finally:
-            cursor.close()
+    cursor = connection.cursor()
+    try:
+        cursor.begin()
+        yield View(cursor, folder, pending, files)
+    finally:
+        cursor.close()

@@ -117,6 +117,7 @@ class Service:
             "mqtt_port": self.broker.mqtt_port,
             "coap_port": self.door.port,
             "broker_pid": self.broker.pid,
+            "roster_revision": self.pipeline.roster_revision,
             "log_position": statistics.position,
             "committed_at_us": statistics.committed_at_us,
             "packs": statistics.packs,

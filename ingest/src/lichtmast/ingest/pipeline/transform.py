@@ -78,24 +78,22 @@ class Transform:
         """Take what the fast way is certain about; returns which packs are done."""
         arrivals, roster = prepared.arrivals, self._roster
         done: npt.NDArray[np.bool_] = np.zeros(len(arrivals), np.bool_)
-        columns = decode.read_columns(arrivals.payload)
+        columns = decode.read_columns(arrivals.payload, roster.suffix_codes, roster.unit_codes)
         if columns is None or not roster.names:
             return done
         devices = arrivals.device_rows()[columns.rows]
-        device_of_urn = roster.device_of_urn
-        named = np.array([device_of_urn.get(name, UNKNOWN) for name in columns.base_name], np.int32)
+        known = roster.device_of_urn.get
+        named = np.array([known(name, UNKNOWN) for name in columns.base_name], np.int32)
         own = (named == devices) & (devices >= 0)
         pack = columns.pack
         device = devices[pack]
-        suffix_codes, unit_codes = roster.suffix_codes, roster.unit_codes
-        suffix = np.array([suffix_codes.get(name, UNKNOWN) for name in columns.suffix], np.int32)
-        unit = np.array([unit_codes.get(name, UNKNOWN) for name in columns.unit], np.int16)
+        suffix, unit = columns.suffix, columns.unit
         profile = roster.profile_of[device]
         datastream = roster.datastreams[device, suffix]
         kind_is_boolean = roster.kinds[profile, suffix] == BOOLEAN
         kind_fits = (roster.kinds[profile, suffix] <= BOOLEAN) & (kind_is_boolean == columns.is_boolean)
         received_us = np.array(arrivals.received_us, np.int64)[columns.rows][pack]
-        fits = (suffix >= 0) & (datastream >= 0) & kind_fits
+        fits = (datastream >= 0) & kind_fits
         fits &= (unit == 0) | (unit == roster.units[profile, suffix])
         fits &= columns.time_us >= received_us - limits.TIME_PAST_MAX_S * 1_000_000
         fits &= columns.time_us <= received_us + limits.TIME_FUTURE_MAX_S * 1_000_000

@@ -1,5 +1,7 @@
 """`lichtmast import`: bring lampposts into the register from a file."""
 
+import tempfile
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -35,27 +37,24 @@ def import_assets(
 
     Importing the same file twice changes nothing. Works beside a running Lichtmast. Exit code 1 when there are errors.
     """
-    with (
-        Registry.open(Folder.choose(data).registry) as registry,
-        Progress(
-            TextColumn("Reading"),
-            BarColumn(),
-            DownloadColumn(),
-            TimeRemainingColumn(),
-            console=messages,
-            transient=True,
-        ) as bar,
-    ):
+    with ExitStack() as stack:
+        registry = stack.enter_context(Registry.open(Folder.choose(data).registry))
+        if not dry_run:
+            registry.ensure_tenant(tenant)
+        elif all(one.code != tenant for one in registry.tenants()):
+            # A dry run adds no tenant: what the file would do to a new one, it does to an empty register elsewhere.
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lichtmast-import-"))
+            registry = stack.enter_context(Registry.open(Path(folder) / "registry.sqlite"))
+            registry.ensure_tenant(tenant)
+        columns = (TextColumn("Reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        bar = stack.enter_context(Progress(*columns, console=messages, transient=True))
         task = bar.add_task("read", total=None)
 
         def progress(done: int, total: int | None) -> None:
             bar.update(task, completed=done, total=total)
 
-        if not dry_run:
-            registry.ensure_tenant(tenant)
-        report = registry.import_assets(
-            tenant, import_source(kind.value, file, tenant=tenant), dry_run=dry_run, progress=progress
-        )
+        source = import_source(kind.value, file, tenant=tenant)
+        report = registry.import_assets(tenant, source, dry_run=dry_run, progress=progress)
     if as_json:
         print_json(report.as_json())
     else:
