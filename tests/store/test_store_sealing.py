@@ -169,7 +169,7 @@ def test_files_of_others_are_left_alone(open_store: Callable[..., DuckStore], tm
 
 
 def test_write_ahead_log_is_bounded_without_maintenance(open_store: Callable[..., DuckStore], batches: Make) -> None:
-    store = open_store(StoreSettings(wal_bytes_max=50_000))
+    store = open_store(StoreSettings(pending_rows_max=500, checkpoint_wal_bytes=50_000))
     for number in range(60):
         store.commit(batches([(one, NOON_US + number) for one in range(100)]))
     assert store.statistics()["wal_bytes"] < 100_000

@@ -105,6 +105,8 @@ class Broker:
     client_port: int = 0
     mqtt_port: int = 0
     restarts: int = 0
+    ready: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    """Set while the server answers."""
     _process: asyncio.subprocess.Process | None = None
     _stopping: bool = False
 
@@ -133,6 +135,7 @@ class Broker:
         delay_s = RESTART_DELAY_S
         while self._process is not None:
             code = await self._process.wait()
+            self.ready.clear()
             if self._stopping:
                 return
             _log.error("broker_died code=%s restart_in_s=%.1f", code, delay_s)
@@ -183,6 +186,7 @@ class Broker:
                     if self._process.returncode is not None:
                         raise BrokerError(f"nats-server did not start: {_last_words(folder / 'nats-server.log')}")
                     await asyncio.sleep(0.02)
+            self.ready.set()
         except TimeoutError as error:
             self._process.kill()
             raise BrokerError(f"nats-server did not answer in {START_TIMEOUT_S:.0f} s; see {folder}") from error

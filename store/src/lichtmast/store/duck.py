@@ -32,7 +32,7 @@ class DuckStore:
             positions = found.fetchall()
             self._offsets: dict[str, int] = {log: position for log, position, _ in positions}
             self._commit_no = max((number for _, _, number in positions), default=0)
-            self._latest = reading.restore_latest(view, self._commit_no)
+            self._latest = reading.restore_latest(view)
         self._late_merge_at_us = engine.clock_us()
         self._absorber = Absorber(engine, self._latest)
 
@@ -85,9 +85,13 @@ class DuckStore:
             commit = self._engine.commit(whole, self._commit_no + 1)
             self._commit_no = commit.number
             self._offsets[batch.log] = batch.offset
-            self._latest.add(observations, commit.number)
+            self._latest.add(observations)
         if self._engine.crowded(ABSORB_SHARE):
             self._absorber.wake()
+
+    def absorb(self) -> None:
+        """Take what was committed over from the journal into the database. Happens by itself; here for who measures."""
+        self._engine.absorb()
 
     def offset(self, log: str) -> int:
         """The last log position that is on disk; 0 where there is none."""

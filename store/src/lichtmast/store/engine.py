@@ -67,6 +67,7 @@ class Engine:
         self._write_lock = threading.Lock()
         self._writer = connection.cursor()
         self._generation = max((one.generation for one in days), default=0)
+        self._closed = False
         self._pending = PendingCommits()
         self._take_over_journal()
         self._journal = Journal.begin(folder.journal)
@@ -139,7 +140,7 @@ class Engine:
         self.at_step("absorbed")
         with self.commit_lock:
             self._pending.drop(len(commits))
-            self._journal.remove(turned)
+        self._journal.remove(turned)
 
     @contextmanager
     def writing(self) -> Iterator[Change]:
@@ -209,6 +210,9 @@ class Engine:
     def close(self) -> None:
         """Release files."""
         with self.maintenance_lock, self._write_lock:
+            if self._closed:
+                return
+            self._closed = True
             self._journal.close()
             self._writer.close()
             self.connection.close()

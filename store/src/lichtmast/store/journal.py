@@ -160,11 +160,12 @@ def _encode(commit: Commit) -> list[bytes | memoryview]:
     lengths = (len(log), *(len(one) for one in tables))
     head = bytearray(_HEAD.pack(_MAGIC, 0, commit.number, batch.offset, *lengths))
     head += b"\0" * (-len(head) % _PADDING)
+    parts: list[bytes | memoryview] = [log, *tables]
     checksum = zlib.crc32(memoryview(head)[_CHECKED_FROM:])
-    for part in (log, *tables):
+    for part in parts:
         checksum = zlib.crc32(part, checksum)
     struct.pack_into("<I", head, len(_MAGIC), checksum)
-    return [bytes(head), log, *tables]
+    return [bytes(head), *parts]
 
 
 def _serialized(table: pa.Table) -> memoryview:

@@ -1,7 +1,8 @@
 """The latest observation of every datastream, kept in memory as batches are committed.
 
 Folding is lazy: a commit only appends its table to a list. The list is folded, column by column, when somebody asks,
-when the commits are absorbed (on that thread), or when it is long. A later phenomenon time wins; a late one never replaces it; of two equal times the first stays.
+when the commits are absorbed (on that thread), or when it is long. A later phenomenon time wins; a late one never
+replaces it; of two equal times the first stays.
 """
 
 import threading
@@ -18,60 +19,57 @@ _PENDING_ROWS_MAX: Final = 524_288
 
 
 class LatestReadings:
-    """One row per datastream, sorted by datastream id. Safe to use from several threads."""
+    """One row per datastream, sorted by datastream id. Safe to use from several threads; `add` waits for no fold."""
 
-    def __init__(self, table: pa.Table, commit_no: int) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, table: pa.Table) -> None:
+        self._add_lock = threading.Lock()
+        self._fold_lock = threading.Lock()
         self._table = table.sort_by("datastream_id").combine_chunks()
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
-        self._commit_no = commit_no
 
-    def add(self, observations: pa.Table, commit_no: int) -> None:
+    def add(self, observations: pa.Table) -> None:
         """Take note of a committed batch."""
-        with self._lock:
-            self._commit_no = commit_no
-            if observations.num_rows:
-                self._pending.append(observations)
-                self._pending_rows += observations.num_rows
-                if self._pending_rows > _PENDING_ROWS_MAX:
-                    self._fold()
+        if not observations.num_rows:
+            return
+        with self._add_lock:
+            self._pending.append(observations)
+            self._pending_rows += observations.num_rows
+            many = self._pending_rows > _PENDING_ROWS_MAX
+        if many:
+            self.fold()
 
     def fold(self) -> None:
         """Do now what would be done at the next question."""
-        with self._lock:
-            if self._pending:
-                self._fold()
+        with self._fold_lock:
+            self._fold()
 
     def table(self, datastream_ids: Sequence[int] | None = None) -> pa.Table:
         """The rows of these datastreams, or all, by ascending id."""
-        return self.marked(datastream_ids)[0]
-
-    def marked(self, datastream_ids: Sequence[int] | None = None) -> tuple[pa.Table, int]:
-        """The rows, and the commit number up to which they are true."""
-        with self._lock:
-            if self._pending:
-                self._fold()
-            table, commit_no = self._table, self._commit_no
+        with self._fold_lock:
+            self._fold()
+            table = self._table
         if datastream_ids is None:
-            return table, commit_no
+            return table
         wanted = np.unique(np.asarray(datastream_ids, dtype=np.int64))
         at = _positions(table, wanted)
-        return table.take(pa.array(at[at >= 0])), commit_no
+        return table.take(pa.array(at[at >= 0]))
 
     def replace(self, datastream_ids: Sequence[int], rows: pa.Table) -> None:
         """Forget what is known of these datastreams and take `rows` instead: after an erasure."""
-        with self._lock:
-            if self._pending:
-                self._fold()
+        with self._fold_lock:
+            self._fold()
             ids = self._table["datastream_id"].to_numpy()
             kept = self._table.filter(pa.array(~np.isin(ids, np.asarray(datastream_ids, dtype=np.int64))))
             self._table = pa.concat_tables([kept, rows.cast(OBSERVATION_SCHEMA)])
             self._table = self._table.sort_by("datastream_id").combine_chunks()
 
     def _fold(self) -> None:
-        news = pa.concat_tables(self._pending)
-        self._pending, self._pending_rows = [], 0
+        with self._add_lock:
+            pending, self._pending, self._pending_rows = self._pending, [], 0
+        if not pending:
+            return
+        news = pa.concat_tables(pending)
         ids = news["datastream_id"].to_numpy()
         times = news["phenomenon_time"].to_numpy()
         # Stable, by id then descending time: the first row of an id is the first that came with its latest time.

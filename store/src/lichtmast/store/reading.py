@@ -186,15 +186,15 @@ def newer_rows(view: View, kind: Kind, columns: str, upto: int | None = None) ->
     return view.hot_rows(kind, TIME_MIN, TIME_MAX, where, view.days(kind), columns)
 
 
-def restore_latest(view: View, commit_no: int) -> LatestReadings:
+def restore_latest(view: View) -> LatestReadings:
     """The latest readings as of the last commit: the folded ones, and what was committed after them."""
     held = view.connection.sql("FROM latest").to_arrow_table().cast(OBSERVATION_SCHEMA)
-    restored = LatestReadings(held, commit_no)
+    restored = LatestReadings(held)
     columns = f"commit_no, {OBSERVATIONS.columns()}"
     newer = newer_rows(view, OBSERVATIONS, columns)
     batches = view.connection.sql(f"SELECT * EXCLUDE (commit_no) FROM ({newer}) ORDER BY commit_no").to_arrow_reader()  # noqa: S608 - names and numbers of ours
     for batch in batches:
-        restored.add(pa.Table.from_batches([batch]).cast(OBSERVATION_SCHEMA), commit_no)
+        restored.add(pa.Table.from_batches([batch]).cast(OBSERVATION_SCHEMA))
     return restored
 
 
@@ -211,8 +211,8 @@ def newest_of(view: View, datastream_ids: Sequence[int]) -> pa.Table:
         rows = _newest(view, view.sealed_rows(OBSERVATIONS, [one]), sorted(missing))
         found = pa.concat_tables([found, rows])
         missing -= set(rows["datastream_id"].to_pylist())
-    merged = LatestReadings(found, 0)
-    merged.add(hot, 0)
+    merged = LatestReadings(found)
+    merged.add(hot)
     return merged.table()
 
 

@@ -214,7 +214,7 @@ def _renew_latest(engine: Engine, change: Change, latest: LatestReadings, datast
         with engine.commit_lock:
             latest.replace(datastream_ids, newest)
             for one in engine.pending():
-                latest.add(one.batch.observations, one.number)
+                latest.add(one.batch.observations)
 
     change.effects.append(renew)
 

@@ -15,18 +15,18 @@ class StoreSettings:
     over, every reader runs on its own thread anyway, and sealing leaves the other core to the pipeline.
     """
 
-    memory_limit_mb: int = 128
+    memory_limit_mb: int = 96
     threads: int = 1
     seal_grace_us: int = HOUR_US
     """How long after midnight UTC a day stays open, so that most stragglers are in before it is sorted."""
     late_merge_every_us: int = 6 * HOUR_US
     """How often late rows of sealed days are merged into their files where no newly closed day triggers it."""
-    pending_rows_max: int = 491_520
-    pending_bytes_max: int = 48 * 1024 * 1024
+    pending_rows_max: int = 327_680
+    pending_bytes_max: int = 32 * 1024 * 1024
     """What may be committed and not yet in the database's tables: absorbing begins at a quarter, so it runs beside the
     commits; a commit that finds it full waits."""
     checkpoint_every_us: int = MINUTE_US
-    checkpoint_wal_bytes: int = 64 * 1024 * 1024
+    checkpoint_wal_bytes: int = 32 * 1024 * 1024
     """A checkpoint is written when this much lies in the database's write-ahead log, or when the time has come."""
     row_group_rows: int = 16_384
     """Rows of a row group in sealed files: what one look-up of one datastream has to decode."""
