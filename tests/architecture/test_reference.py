@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
 from lichtmast.api import ApiSettings
 from lichtmast.ingest.broker import BrokerSettings
 from lichtmast.ingest.coap import CoapSettings

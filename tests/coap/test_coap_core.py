@@ -183,17 +183,17 @@ def test_a_copy_that_overtakes_the_answer_is_silent() -> None:
     assert core.receive(post(7), PEER, 0.5) is None
 
 
-def test_the_same_message_id_with_other_content_gets_the_old_answer_and_is_counted() -> None:
+def test_the_same_message_id_with_other_content_is_never_acknowledged() -> None:
     core = new_core()
-    answer = accept(core, post(7))
-    assert answer == core.receive(post(7, b"[{}]"), PEER, 1.0)
+    accept(core, post(7))
+    assert core.receive(post(7, b"[{}]"), PEER, 1.0) == b"\x70\x00\x00\x07"
     assert (core.counts["duplicate"], core.counts["conflict"]) == (0, 1)
 
 
 def test_a_remembered_answer_is_no_way_around_the_amplification_limit() -> None:
     core = new_core()
     core.receive(post(7, b"undecodable"), PEER, 0.0)
-    assert core.receive(b"\x40\x01\x00\x07", PEER, 0.0) is None
+    assert core.receive(b"\x40\x01\x00\x07", PEER, 0.0) == b"\x70\x00\x00\x07"
     assert core.counts["conflict"] == 1
 
 

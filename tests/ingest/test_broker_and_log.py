@@ -91,7 +91,10 @@ def test_the_broker_comes_back_on_its_ports_and_has_what_it_acknowledged(tmp_pat
             await wait_restarted(broker, before)
             async with Log(broker.client_url, broker.user, broker.password) as again:
                 assert (await again.extent(topics.READINGS_STREAM)).last == 20
-                assert await again.message_at(topics.READINGS_STREAM, 20) == b"19"
+                found = await again.message_at(topics.READINGS_STREAM, 20)
+                assert found is not None
+                assert (found.stream_sequence, found.payload) == (20, b"19")
+                assert await again.message_at(topics.READINGS_STREAM, 21) is None
             assert (broker.client_port, broker.mqtt_port) == ports
 
     asyncio.run(scene())
@@ -126,6 +129,84 @@ def test_a_reader_gets_everything_in_order_from_behind_its_position(tmp_path: Pa
                 assert await reader.fetch() == []
 
     asyncio.run(scene())
+
+
+class Cutter:
+    """A relay on ::1 that cuts its connections once so many bytes have come from the server."""
+
+    def __init__(self, port: int, after_bytes: int) -> None:
+        self._port = port
+        self._left = after_bytes
+        self.cuts = 0
+
+    async def __aenter__(self) -> int:
+        self._server = await asyncio.start_server(self._serve, "::1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("::1", self._port)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pass(reader, to_server, counted=False))
+                group.create_task(self._pass(from_server, writer, counted=True))
+        except* OSError:
+            self.cuts += 1
+        writer.close()
+        to_server.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool) -> None:
+        while part := await reader.read(4_096):
+            writer.write(part)
+            await writer.drain()
+            if counted and self._left > 0:
+                self._left -= len(part)
+                if self._left <= 0:
+                    raise ConnectionResetError
+        raise ConnectionAbortedError
+
+
+@pytest.mark.parametrize("after_bytes", [20_000, 60_000, 150_000])
+def test_a_connection_that_breaks_during_a_fetch_loses_no_message(after_bytes: int, tmp_path: Path) -> None:
+    """The client library reconnects by itself and goes on behind what was on its way; the reader must notice."""
+
+    async def scene() -> tuple[list[int], int]:
+        async with broker_and_log(tmp_path) as (broker, log):
+            for _ in range(300):
+                await log.append(SUBJECT, bytes(1_000))
+            cutter = Cutter(broker.client_port, after_bytes)
+            async with cutter as port:
+                got: list[int] = []
+                async with asyncio.timeout(60):
+                    while len(got) < 300:
+                        async with Log(f"nats://[::1]:{port}", broker.user, broker.password) as cut_off:
+                            try:
+                                async with Reader(cut_off, topics.READINGS_STREAM, got[-1] if got else 0) as reader:
+                                    while len(got) < 300:
+                                        got += [one.stream_sequence for one in await reader.fetch(100)]
+                            except LogError:
+                                continue
+            return got, cutter.cuts
+
+    got, cuts = asyncio.run(scene())
+    assert cuts > 0, "vacuous: nothing was cut"
+    assert got == list(range(1, 301))
+
+
+def test_positions_that_were_removed_are_passed_over_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> list[int]:
+        async with broker_and_log(tmp_path) as (_, log):
+            for _ in range(20):
+                await log.append(SUBJECT, b"x")
+            await log.forget(topics.READINGS_STREAM, 5)
+            async with Reader(log, topics.READINGS_STREAM, 0) as reader:
+                return [one.stream_sequence for one in await reader.fetch()]
+
+    assert asyncio.run(scene()) == list(range(6, 21))
+    assert "log_positions_gone stream=READINGS from=1 to=5" in caplog.text
 
 
 def test_a_full_log_refuses_and_takes_again_when_what_is_stored_is_forgotten(tmp_path: Path) -> None:

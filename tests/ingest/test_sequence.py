@@ -42,7 +42,6 @@ def test_progress_restored_from_the_store_is_as_certain_as_before(came: set[int]
         progress.add(seq)
     flat = [one for pair in progress.ranges for one in pair]
     restored = Sequences.restored([("gm0402/lm-1", 5, progress.upto, flat)]).of("gm0402/lm-1", 5)
-    assert restored is not None
     for seq in range(1, 510):
         if restored.is_new(seq):
             assert seq not in came
@@ -51,14 +50,17 @@ def test_progress_restored_from_the_store_is_as_certain_as_before(came: set[int]
 def test_a_restored_device_with_too_many_holes_is_doubtful_and_not_wrong() -> None:
     flat = [one for first in range(10, 10 + 3 * sequence.RANGES_MAX * 2, 3) for one in (first, first + 1)]
     restored = Sequences.restored([("gm0402/lm-1", 1, 3, flat)]).of("gm0402/lm-1", 1)
-    assert restored is not None
     assert not restored.is_new(10)
     assert not restored.is_new(9)
     assert restored.is_new(flat[-1] + 1)
 
 
-def test_the_number_of_epochs_of_a_device_is_limited() -> None:
+def test_the_epoch_that_was_silent_longest_is_forgotten_and_then_doubtful() -> None:
     sequences = Sequences()
-    assert all(sequences.of("gm0402/lm-1", epoch) is not None for epoch in range(EPOCHS_MAX))
-    assert sequences.of("gm0402/lm-1", EPOCHS_MAX) is None
-    assert sequences.of("gm0402/lm-1", 3) is not None
+    for epoch in range(EPOCHS_MAX):
+        sequences.of("gm0402/lm-1", epoch).add(1)
+    assert sequences.of("gm0402/lm-1", 0).upto == 1  # spoke again, so it is not the oldest any more
+    assert not sequences.of("gm0402/lm-1", EPOCHS_MAX).is_new(1)  # only the ledger can tell from now on
+    assert not sequences.of("gm0402/lm-1", 1).is_new(1)
+    assert sequences.of("gm0402/lm-1", 0).upto == 1
+    assert sequences.of("gm0402/lm-2", 0).is_new(1), "another device is not concerned"

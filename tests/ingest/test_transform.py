@@ -22,9 +22,15 @@ from lichtmast.wire.topics import COAP_DOOR_SUBJECT
 
 NOW_US = town.NOW_US
 pack = town.pack
-NONE_KNOWN: pa.Table = pa.table(
-    {"datastream_id": pa.array([], pa.int32()), "phenomenon_time": pa.array([], pa.int64())}
+EXISTING = pa.schema(
+    [
+        ("datastream_id", pa.int32()),
+        ("phenomenon_time", pa.int64()),
+        ("result", pa.float64()),
+        ("result_text", pa.string()),
+    ]
 )
+NONE_KNOWN: pa.Table = EXISTING.empty_table()
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ class Bench:
     def __init__(self, roster: Roster) -> None:
         self.transform = Transform(roster, Sequences())
         self.ledger: dict[PackKey, int] = {}
-        self.times: set[tuple[int, int]] = set()
+        self.times: dict[tuple[int, int], float | None] = {}
         self.position = 0
 
     def feed(self, *packs: tuple[str, bytes], transport: str = "mqtt") -> Settled:
@@ -56,8 +62,8 @@ class Bench:
         known = {key: self.ledger[key] for key in prepared.doubtful_keys() if key in self.ledger}
         wanted = prepared.loose_keys()
         pairs = list(zip(wanted.column(0).to_pylist(), wanted.column(1).to_pylist(), strict=True))
-        there = [pair for pair in pairs if pair in self.times]
-        existing = pa.table([[one for one, _ in there], [one for _, one in there]], schema=NONE_KNOWN.schema)
+        there = [(*pair, self.times[pair], None) for pair in pairs if pair in self.times]
+        existing = pa.table([list(column) for column in zip(*there, strict=True)] or [[]] * 4, schema=EXISTING)
         settled = self.transform.settle(prepared, known, existing, "READINGS")
         for row in settled.batch.ledger.to_pylist():
             if row["seq"] is not None and row["outcome"] != Outcome.DUPLICATE:
@@ -65,7 +71,8 @@ class Bench:
                 assert key not in self.ledger, "a pack entered the ledger twice"
                 self.ledger[key] = row["digest"]
         rows = settled.batch.observations
-        self.times |= set(zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True))
+        columns = (rows.column(name).to_pylist() for name in ("datastream_id", "phenomenon_time", "result"))
+        self.times |= {(one, time_us): result for one, time_us, result in zip(*columns, strict=True)}
         return settled
 
 
@@ -134,6 +141,9 @@ def test_a_number_with_other_content_goes_to_quarantine_and_overwrites_nothing(r
     assert reasons(settled) == ["sequence_conflict"]
     assert settled.batch.quarantine.column("payload").to_pylist() == [other]
     assert settled.batch.ledger.column("seq").to_pylist() == [None]
+    [(epoch, upto, _, refused)] = settled.standings.values()
+    assert (epoch, upto) == (7, 1)
+    assert [(one.seq, one.reason) for one in refused] == [(1, "sequence_conflict")]
 
 
 def test_a_late_pack_fills_its_gap(roster: Roster) -> None:
@@ -245,6 +255,78 @@ def test_devices_without_numbers_are_deduped_by_time(roster: Roster) -> None:
     assert outcomes(settled) == [Outcome.STORED]
     assert settled.batch.observations.column("result").to_pylist() == [3e-9]
     assert settled.batch.ledger.column("readings").to_pylist() == [1]
+    assert settled.standings == {}
+
+
+def test_another_value_at_the_same_time_is_no_repetition(roster: Roster) -> None:
+    bench = Bench(roster)
+    other = pack(seq=None, value=2e-8)
+    settled = bench.feed(("lm-0", pack(seq=None)), ("lm-0", other))
+    assert outcomes(settled) == [Outcome.STORED, Outcome.QUARANTINED]
+    assert reasons(settled) == ["sequence_conflict"]
+    later = bench.feed(("lm-0", other))
+    assert outcomes(later) == [Outcome.QUARANTINED]
+    assert later.batch.quarantine.column("payload").to_pylist() == [other]
+
+
+def test_readings_without_time_get_their_own_moment_however_close_they_come(roster: Roster) -> None:
+    bench = Bench(roster)
+    raw = json.dumps([{"bn": "urn:dev:lm:gm0402:lm-0/", "n": "air/0/pm10", "u": "kg/m3", "v": 1e-8}]).encode()
+    messages = [
+        town.LogMessage("lm.gm0402.lm-0.up", raw.replace(b"1e-08", b"%de-08" % number), number, NOW_US + number * 1_000)
+        for number in range(1, 6)
+    ]
+    prepared = bench.transform.prepare(collect(messages, roster))
+    settled = bench.transform.settle(prepared, {}, NONE_KNOWN, "READINGS")
+    assert outcomes(settled) == [Outcome.STORED] * 5
+    times = [NOW_US + number * 1_000 for number in range(1, 6)]
+    assert settled.batch.observations.column("phenomenon_time").to_pylist() == times
+    assert settled.batch.observations.column("result_time").to_pylist() == times
+
+
+def test_a_numbered_and_an_unnumbered_pack_of_the_same_reading_are_stored_once(roster: Roster) -> None:
+    settled = Bench(roster).feed(("lm-0", pack(seq=1)), ("lm-0", pack(seq=None)))
+    assert outcomes(settled) == [Outcome.STORED, Outcome.DUPLICATE]
+
+
+def test_junk_behind_a_good_pack_does_not_cost_its_acknowledgement(roster: Roster) -> None:
+    settled = Bench(roster).feed(("lm-0", pack(seq=1)), ("lm-0", b"junk"))
+    assert settled.standings == {"gm0402/lm-0": (7, 1, (), ())}
+
+
+def test_a_device_with_hundreds_of_holes_is_acknowledged_when_they_are_filled(roster: Roster) -> None:
+    bench = Bench(roster)
+    for seq in (*range(1, 400, 2), *range(2, 401, 2)):
+        bench.feed(("lm-0", pack(seq=seq)))
+    for seq in range(1, 401):  # the device repeats what it was not told of
+        told = bench.feed(("lm-0", pack(seq=seq))).standings["gm0402/lm-0"]
+    assert told[:3] == (7, 400, ())
+    assert len(bench.ledger) == 400
+
+
+def test_a_device_may_lose_its_outbox_as_often_as_it_likes(roster: Roster) -> None:
+    bench = Bench(roster)
+    for epoch in range(1, 200):
+        settled = bench.feed(("lm-0", pack(seq=1, epoch=epoch)), ("lm-0", pack(seq=2, epoch=epoch)))
+        assert outcomes(settled) == [Outcome.STORED, Outcome.STORED]
+        assert settled.standings["gm0402/lm-0"][0] == epoch
+    assert outcomes(bench.feed(("lm-0", pack(seq=2, epoch=1)))) == [Outcome.DUPLICATE]
+    assert outcomes(bench.feed(("lm-0", pack(seq=3, epoch=1)))) == [Outcome.STORED]
+
+
+def test_text_that_is_not_utf8_goes_to_quarantine(roster: Roster) -> None:
+    raw = pack().replace(b"pm10", b"pm\xc31")
+    settled = Bench(roster).feed(("lm-1", pack("lm-1")), ("lm-0", raw))
+    assert outcomes(settled) == [Outcome.STORED, Outcome.QUARANTINED]
+    assert reasons(settled) == ["undecodable"]
+
+
+def test_a_message_that_cannot_be_prepared_can_be_refused_whole(roster: Roster) -> None:
+    bench = Bench(roster)
+    arrivals = collect([town.LogMessage("lm.gm0402.lm-0.up", pack(), 1)], roster)
+    settled = bench.transform.settle(bench.transform.refuse(arrivals, "a bug"), {}, NONE_KNOWN, "READINGS")
+    assert outcomes(settled) == [Outcome.QUARANTINED]
+    assert settled.batch.quarantine.column("payload").to_pylist() == [pack()]
     assert settled.standings == {}
 
 

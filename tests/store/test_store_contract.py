@@ -128,6 +128,42 @@ def test_digests_are_those_of_the_packs_that_were_kept(any_store: Store, batches
     assert any_store.digests(keys) == {keys[0]: kept[0], keys[1]: kept[1]}
 
 
+def test_digests_at_a_log_position_are_those_of_its_first_pack(any_store: Store, batches: Make) -> None:
+    first = batches([], [("gm0402/a-1", 1, 1, STORED, 1), ("gm0402/a-1", 1, 2, STORED, 1)])
+    any_store.commit(first)
+    any_store.commit(batches([], [("gm0402/a-1", 1, 3, DUPLICATE, 0)]))
+    other = batches([], [("gm0402/b-1", 1, 1, STORED, 1)], log="OTHER", offset=1)
+    any_store.commit(other)
+    assert set(any_store.digests_at(1)) == {first.ledger["digest"][0].as_py(), other.ledger["digest"][0].as_py()}
+    assert len(any_store.digests_at(2)) == 1
+    assert any_store.digests_at(3) == []
+
+
+def test_ledger_counts_are_by_device_hour_outcome_and_transport(any_store: Store, batches: Make) -> None:
+    hour = 3_600_000_000
+    packs = [
+        ("gm0402/a-1", 1, 1, STORED, 6, NOON_US),
+        ("gm0402/a-1", 1, 2, STORED, 5, NOON_US + 1),  # the other transport
+        ("gm0402/a-1", 1, 3, STORED, 4, NOON_US + hour - 1),
+        ("gm0402/a-1", 1, 4, REFUSED, 0, NOON_US + hour),
+        ("gm0402/b-1", 1, 1, STORED, 3, NOON_US),
+    ]
+    any_store.commit(batches([], packs))
+    any_store.commit(batches([], [("gm0402/b-1", 1, 1, DUPLICATE, 0, NOON_US), ("", None, None, REFUSED, 0, -1)]))
+    found = any_store.ledger_counts(NOON_US, NOON_US + 2 * hour)
+    assert found.schema.names == ["device", "hour_us", "outcome", "transport", "packs", "readings"]
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        ("gm0402/a-1", NOON_US, 0, 0, 2, 10),
+        ("gm0402/a-1", NOON_US, 0, 1, 1, 5),
+        ("gm0402/a-1", NOON_US + hour, 1, 1, 1, 0),
+        ("gm0402/b-1", NOON_US, 0, 0, 1, 3),
+        ("gm0402/b-1", NOON_US, 2, 0, 1, 0),
+    ]
+    assert any_store.ledger_counts(-hour, 0).to_pylist() == [
+        {"device": "", "hour_us": -hour, "outcome": 1, "transport": 1, "packs": 1, "readings": 0}
+    ]
+
+
 def test_progress_is_ranges_of_all_that_arrived(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([], [("gm0402/a-1", 1, seq, STORED, 0) for seq in (1, 2, 4, 5, 9)]))
     any_store.commit(batches([], [("gm0402/a-1", 1, 3, REFUSED, 0), ("gm0402/b-1", 2, 6, STORED, 0)]))

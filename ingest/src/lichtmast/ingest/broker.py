@@ -27,9 +27,13 @@ from lichtmast.wire import limits
 _log = logging.getLogger(__name__)
 
 VERSION_MIN: Final = (2, 11)
-START_TIMEOUT_S: Final = 20.0
+START_TIMEOUT_S: Final = 120.0
+"""A large log is checked at the start after a kill; below that it says in its log file why it does not start."""
 STOP_TIMEOUT_S: Final = 10.0
 RESTART_DELAY_S: Final = 0.2
+DISK_CHECK_S: Final = 2.0
+DISK_FULL_BYTES: Final = 8 * 1024 * 1024
+LOG_FILE_BYTES: Final = 4 * 1024 * 1024
 RESTART_DELAY_MAX_S: Final = 5.0
 PORT_WAIT_S: Final = 5.0
 """How long the server of a Lichtmast that was killed a moment ago may need to end and let go of its port."""
@@ -144,9 +148,27 @@ class Broker:
             try:
                 await self._start()
                 delay_s = RESTART_DELAY_S
-            except BrokerError as error:
+            except (BrokerError, OSError) as error:
                 _log.error("broker_restart_failed %s", error)
                 delay_s = min(delay_s * 2, RESTART_DELAY_MAX_S)
+
+    async def heal(self, wait_s: float = DISK_CHECK_S) -> None:
+        """Restart the server after its disk was full: a stream that failed to write once refuses to, until then.
+
+        Runs until cancelled. A restart of a server that would have gone on costs a second; devices keep what they have.
+        """
+        was_full = False
+        while True:
+            free = shutil.disk_usage(self.settings.folder).free
+            if free < DISK_FULL_BYTES:
+                if not was_full:
+                    _log.error("disk_full folder=%s free_bytes=%d", self.settings.folder, free)
+                was_full = True
+            elif was_full and free > 2 * DISK_FULL_BYTES and self._process is not None:
+                _log.warning("broker_restarted_after_full_disk free_bytes=%d", free)
+                was_full = False
+                self._process.kill()  # what it acknowledged is on disk; SIGTERM can hang on the stream that is stuck
+            await asyncio.sleep(wait_s)
 
     async def stop(self) -> None:
         """End the server gently, then firmly."""
@@ -170,7 +192,7 @@ class Broker:
         ports.mkdir(mode=0o700)
         _write_private(configuration, self._configuration(ports))
         await _wait_free(self.settings.host, self.mqtt_port)
-        with (folder / "nats-server.log").open("ab") as output:
+        with (folder / "nats-server.out").open("wb") as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-I", "-S", leash.__file__, str(os.getpid()), str(find_server()), "--config", str(configuration)),
@@ -184,7 +206,7 @@ class Broker:
             async with asyncio.timeout(START_TIMEOUT_S):
                 while not self._read_ports(ports) or not await self._wait_answer():
                     if self._process.returncode is not None:
-                        raise BrokerError(f"nats-server did not start: {_last_words(folder / 'nats-server.log')}")
+                        raise BrokerError(f"nats-server did not start: {_last_words(folder)}")
                     await asyncio.sleep(0.02)
             self.ready.set()
         except TimeoutError as error:
@@ -231,7 +253,9 @@ max_payload: {MAX_PAYLOAD_BYTES}
 max_connections: {self.settings.connections_max}
 max_control_line: 4096
 write_deadline: "10s"
-logtime: true
+log_file: {json.dumps(str(self.settings.folder / "nats-server.log"))}
+logfile_size_limit: {LOG_FILE_BYTES}
+logfile_max_num: 3
 jetstream {{
   store_dir: {json.dumps(str(self.settings.folder / "jetstream"))}
   sync_interval: {json.dumps(self.settings.sync_interval) if self.settings.sync_interval != "always" else "always"}
@@ -285,11 +309,15 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _last_words(path: Path) -> str:
-    lines = [
-        line for line in path.read_text(errors="replace").splitlines() if "[FTL]" in line or "error" in line.lower()
+def _last_words(folder: Path) -> str:
+    """Why the server ended, in its own words."""
+    told = [
+        path.read_text(errors="replace")
+        for path in (folder / "nats-server.log", folder / "nats-server.out")
+        if path.exists()
     ]
-    return lines[-1].partition("] ")[2][-300:] if lines else f"see {path}"
+    lines = [line for text in told for line in text.splitlines() if "[FTL]" in line or "error" in line.lower()]
+    return lines[-1].rpartition("] ")[2][-300:] if lines else f"see {folder / 'nats-server.log'}"
 
 
 assert limits.ENVELOPE_BYTES_MAX < MAX_PAYLOAD_BYTES  # noqa: S101 - checked at import: an envelope must fit in a message

@@ -39,8 +39,10 @@ class Record(msgspec.Struct, gc=False, rename={"epoch": "lm-epoch", "seq": "lm-s
     seq: Annotated[int, msgspec.Meta(ge=1, le=limits.SEQ_MAX)] = 0
 
 
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What `decode_records` raises: msgspec leaves text that is not UTF-8 to the codec's own error."""
 decode_records: Final = msgspec.json.Decoder(list[Record]).decode
-"""Bytes to records; raises msgspec.MsgspecError or RecursionError."""
+"""Bytes to records; raises one of UNREADABLE."""
 _SECONDS_END: Final = 4_102_444_800.0
 """The year 2100; later times are for the strict decoder to refuse."""
 _SUSPECT: Final = b"\\ \n\t\r"
@@ -89,7 +91,7 @@ def read_columns(
             continue
         try:
             records = decode_records(raw)
-        except (msgspec.MsgspecError, RecursionError):
+        except UNREADABLE:
             continue
         if records and len(records) <= limits.PACK_RECORDS_MAX and len(raw) <= limits.PACK_BYTES_MAX:
             rows.append(row)

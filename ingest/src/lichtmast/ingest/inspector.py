@@ -8,10 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from lichtmast.ingest.coap.inspection import Inspection
-from lichtmast.ingest.decode import ABSENT, BASE_KEYS, Record, decode_records, is_unusual
+from lichtmast.ingest.decode import ABSENT, BASE_KEYS, UNREADABLE, Record, decode_records, is_unusual
 from lichtmast.ingest.pipeline.judge import Rejected, judge
 from lichtmast.ingest.pipeline.roster import UNKNOWN, Roster
 from lichtmast.wire import limits
@@ -63,7 +61,7 @@ class Inspector:
             return None
         try:
             records = decode_records(raw)
-        except (msgspec.MsgspecError, RecursionError):
+        except UNREADABLE:
             return None
         if not records or len(records) > limits.PACK_RECORDS_MAX:
             return None

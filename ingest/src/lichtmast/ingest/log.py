@@ -5,13 +5,13 @@ position: the caller says behind which position to start, and gets every message
 is acknowledged to the log, because the position that counts is the one in the store.
 """
 
-import contextlib
 import logging
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from natsrpy import Nats
 from natsrpy.exceptions import NatsrpyBaseError
@@ -25,7 +25,6 @@ from natsrpy.js import (
     PullConsumerConfig,
     RetentionPolicy,
     StorageType,
-    Stream,
     StreamConfig,
 )
 
@@ -36,12 +35,17 @@ _log = logging.getLogger(__name__)
 
 FETCH_MAX: Final = 4_000
 """Messages a fetch brings at most: what one store transaction takes well."""
+FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
+"""And bytes: the server cuts off a client that owes it 64 MiB, and what was on its way is gone."""
 FETCH_WAIT_S: Final = 0.5
 """How long an empty log is waited on before the fetch returns with nothing."""
 FETCH_TIMEOUT_S: Final = 15.0
 ALIVE_CHECK_S: Final = 1.0
 APPEND_TIMEOUT_S: Final = 5.0
 IDLE_CONSUMER_S: Final = 60.0
+GIB: Final = 1024**3
+READINGS_BYTES: Final = 20 * GIB
+OBSERVATIONS_BYTES: Final = 5 * GIB
 _FAILURES: Final = (NatsrpyBaseError, TimeoutError, OSError)
 
 
@@ -49,14 +53,16 @@ _FAILURES: Final = (NatsrpyBaseError, TimeoutError, OSError)
 class LogSettings:
     """How long and how much the log keeps.
 
-    A full READINGS stream refuses new messages rather than forget old ones: the doors then answer 5.03 or withhold the
-    PUBACK, and devices keep what they have.
+    READINGS forgets nothing by itself: the pipeline lets go of what is stored, when it is `readings_days` old or when
+    the stream grows large. A full one refuses new messages: the doors then answer 5.03 or withhold the PUBACK, and
+    devices keep what they have. OBSERVATIONS forgets its oldest. None stands for a share of the free disk when the
+    stream is made.
     """
 
     readings_days: float = 7.0
-    readings_bytes_max: int = 20 * 1024**3
+    readings_bytes_max: int | None = None
     observations_days: float = 2.0
-    observations_bytes_max: int = 5 * 1024**3
+    observations_bytes_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,18 @@ class Extent:
     first: int
     last: int
     bytes: int
+    bytes_max: int
 
 
 class Log:
     """A connection to the log. Use as `async with Log(url, user, password) as log`."""
 
-    def __init__(self, url: str, user: str, password: str, settings: LogSettings | None = None) -> None:
+    def __init__(
+        self, url: str, user: str, password: str, settings: LogSettings | None = None, *, free_bytes: int = 10 * GIB
+    ) -> None:
+        """Connect at `async with`. `free_bytes` is what the disk has, for sizes that the settings leave open."""
         self.settings = settings or LogSettings()
+        self._free_bytes = free_bytes
         self._nats = Nats([url], user_and_pass=(user, password), sender_capacity=4096)
 
     async def __aenter__(self) -> Self:
@@ -83,10 +94,17 @@ class Log:
                 ack_timeout=APPEND_TIMEOUT_S, timeout=APPEND_TIMEOUT_S, max_ack_inflight=256
             )
             for config in self._streams():
-                await self._js.streams.create_or_update(config)
+                await self._make(config)
         except _FAILURES as error:
             raise LogError("the log cannot be reached or its streams not made") from error
         return self
+
+    async def _make(self, config: StreamConfig) -> None:
+        """Make a stream where it is missing. One that is there is left as it is: a full disk would refuse an update."""
+        try:
+            await self._js.streams.get(config.name)
+        except _FAILURES:
+            await self._js.streams.create_or_update(config)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -105,8 +123,7 @@ class Log:
                 storage=StorageType.FILE,
                 retention=RetentionPolicy.LIMITS,
                 discard=DiscardPolicy.NEW,
-                max_age=timedelta(days=kept.readings_days),
-                max_bytes=kept.readings_bytes_max,
+                max_bytes=kept.readings_bytes_max or min(READINGS_BYTES, self._free_bytes * 2 // 5),
             ),
             StreamConfig(
                 topics.OBSERVATIONS_STREAM,
@@ -115,7 +132,7 @@ class Log:
                 retention=RetentionPolicy.LIMITS,
                 discard=DiscardPolicy.OLD,
                 max_age=timedelta(days=kept.observations_days),
-                max_bytes=kept.observations_bytes_max,
+                max_bytes=kept.observations_bytes_max or min(OBSERVATIONS_BYTES, self._free_bytes // 10),
             ),
         )
 
@@ -137,16 +154,44 @@ class Log:
         except _FAILURES as error:
             raise LogError(f"stream {stream_name} cannot be asked") from error
         state = told.state
-        return Extent(told.created, state.first_sequence, state.last_sequence, state.bytes)
+        return Extent(
+            told.created, state.first_sequence, state.last_sequence, state.bytes, told.config.max_bytes or sys.maxsize
+        )
 
-    async def message_at(self, stream_name: str, position: int) -> bytes | None:
-        """The payload at one position; None where the log holds none there any more."""
-        extent = await self.extent(stream_name)
-        if not extent.first <= position <= extent.last:
-            return None
-        async with Reader(self, stream_name, position - 1) as reader:
-            batch = await reader.fetch(1)
-        return batch[0].payload if batch and batch[0].stream_sequence == position else None
+    async def message_at(self, stream_name: str, position: int) -> JetStreamMessage | None:
+        """The message at one position, or the next there is; None where there is none from there on."""
+        consumer = await self.consumer(
+            stream_name, deliver_policy=DeliverPolicy.BY_START_SEQUENCE, delivery_start_sequence=max(position, 1)
+        )
+        return await self._first_of(consumer)
+
+    async def message_since(self, stream_name: str, moment_s: int) -> JetStreamMessage | None:
+        """The first message that the log took at or after a moment (seconds since 1970)."""
+        consumer = await self.consumer(
+            stream_name, deliver_policy=DeliverPolicy.BY_START_TIME, delivery_start_time=moment_s
+        )
+        return await self._first_of(consumer)
+
+    async def consumer(self, stream_name: str, **start: Any) -> PullConsumer:  # noqa: ANN401 - of PullConsumerConfig
+        """A consumer that lives in the server's memory and acknowledges nothing."""
+        try:
+            return await (await self._js.streams.get(stream_name)).consumers.create(
+                PullConsumerConfig(
+                    ack_policy=AckPolicy.NONE,
+                    inactive_threshold=timedelta(seconds=IDLE_CONSUMER_S),
+                    memory_storage=True,
+                    **start,
+                )
+            )
+        except _FAILURES as error:
+            raise LogError(f"stream {stream_name} cannot be read") from error
+
+    async def _first_of(self, consumer: PullConsumer) -> JetStreamMessage | None:
+        try:
+            found = await consumer.fetch(max_messages=1, expires=FETCH_WAIT_S, timeout=FETCH_TIMEOUT_S)
+        except _FAILURES as error:
+            raise LogError(f"reading stream {consumer.stream_name} broke off") from error
+        return found[0] if found else None
 
     async def forget(self, stream_name: str, upto: int) -> None:
         """Remove messages up to and including a position."""
@@ -155,19 +200,13 @@ class Log:
         except _FAILURES as error:
             raise LogError(f"stream {stream_name} did not forget what is stored") from error
 
-    async def stream(self, name: str) -> Stream:
-        """The stream's handle. Raises LogError where it cannot be had."""
-        try:
-            return await self._js.streams.get(name)
-        except _FAILURES as error:
-            raise LogError(f"stream {name} cannot be opened") from error
-
 
 class Reader:
-    """Reads one stream in order, from behind a position. Use as `async with Reader(log, name, after) as reader`.
+    """Reads one stream in order and without a hole, from behind a position.
 
-    The consumer lives in the server's memory alone: when the server restarts it is gone, the next fetch raises, and
-    the caller starts again from the store's position. So no hidden position can ever disagree with the store.
+    Use as `async with Reader(log, name, after) as reader`. The consumer lives in the server's memory alone: when the
+    server restarts it is gone, the next fetch raises, and the caller starts again from the store's position. So no
+    hidden position can ever disagree with the store.
     """
 
     def __init__(self, log: Log, stream_name: str, after: int) -> None:
@@ -177,43 +216,38 @@ class Reader:
         self._checked_at_s = 0.0
 
     async def __aenter__(self) -> Self:
-        self._stream = await self._log.stream(self._name)
-        try:
-            self._consumer: PullConsumer = await self._stream.consumers.create(
-                PullConsumerConfig(
-                    ack_policy=AckPolicy.NONE,
-                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                    delivery_start_sequence=self._after + 1,
-                    inactive_threshold=timedelta(seconds=IDLE_CONSUMER_S),
-                    memory_storage=True,
-                )
-            )
-        except _FAILURES as error:
-            raise LogError(f"stream {self._name} cannot be read from position {self._after + 1}") from error
+        self._consumer: PullConsumer = await self._log.consumer(
+            self._name,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            delivery_start_sequence=self._after + 1,
+        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(*_FAILURES):  # It ends by itself after IDLE_CONSUMER_S.
-            await self._stream.consumers.delete(self._consumer.name)
+        """Leave the consumer to end by itself after IDLE_CONSUMER_S: the connection may be what broke."""
 
     async def fetch(self, most: int = FETCH_MAX) -> list[JetStreamMessage]:
         """The next messages, what is there but at most `most`; empty after FETCH_WAIT_S without any.
 
         Raises LogError when the read broke; messages may have gone with it, so read anew from the store's position.
         """
-        try:
-            messages = await self._consumer.fetch(max_messages=most, expires=FETCH_WAIT_S, timeout=FETCH_TIMEOUT_S)
-        except _FAILURES as error:
-            raise LogError(f"reading stream {self._name} broke off") from error
-        if not messages:
-            messages = await self._fetch_if_alive()
+        messages = await self._fetch(most) or await self._fetch_if_alive(most)
         if messages:
+            await self._check_whole(messages)
             self._after = messages[-1].stream_sequence
         return messages
 
-    async def _fetch_if_alive(self) -> list[JetStreamMessage]:
+    async def _fetch(self, most: int) -> list[JetStreamMessage]:
+        try:
+            return await self._consumer.fetch(
+                max_messages=most, max_bytes=FETCH_BYTES_MAX, expires=FETCH_WAIT_S, timeout=FETCH_TIMEOUT_S
+            )
+        except _FAILURES as error:
+            raise LogError(f"reading stream {self._name} broke off") from error
+
+    async def _fetch_if_alive(self, most: int) -> list[JetStreamMessage]:
         """A fetch from a consumer that is gone brings nothing either: ask once a second whether there was something."""
         now_s = monotonic()
         if now_s - self._checked_at_s < ALIVE_CHECK_S:
@@ -221,12 +255,29 @@ class Reader:
         self._checked_at_s = now_s
         if (await self._log.extent(self._name)).last == self._after:
             return []
-        try:
-            late = await self._consumer.fetch(max_messages=FETCH_MAX, expires=FETCH_WAIT_S, timeout=FETCH_TIMEOUT_S)
-        except _FAILURES as error:
-            raise LogError(f"reading stream {self._name} broke off") from error
+        late = await self._fetch(most)
         if not late:
             raise LogError(
                 f"stream {self._name} does not stand at position {self._after}, and its reader brings nothing"
             )
         return late
+
+    async def _check_whole(self, messages: list[JetStreamMessage]) -> None:
+        """Every position must be there: the client library reconnects in silence, and what was on its way is gone."""
+        first, last = messages[0].stream_sequence, messages[-1].stream_sequence
+        if first == self._after + 1 and last - first + 1 == len(messages):
+            return
+        expected = self._after + 1
+        for message in messages:
+            position = message.stream_sequence
+            if position < expected:
+                raise LogError(f"stream {self._name} gave position {position} where {expected} was due")
+            if position > expected:
+                # A consumer of its own, asked for one message, can lose it but not skip to another.
+                found = await self._log.message_at(self._name, expected)
+                if found is None or found.stream_sequence != position:
+                    raise LogError(
+                        f"positions {expected} to {position - 1} of stream {self._name} were lost on the way"
+                    )
+                _log.error("log_positions_gone stream=%s from=%d to=%d", self._name, expected, position - 1)
+            expected = position + 1

@@ -18,17 +18,24 @@ from lichtmast.wire import topics
 _log = logging.getLogger(__name__)
 
 ROWS_MAX: Final = 16_000
-"""Rows of one message: at 36 bytes a row before compression it stays below the broker's max_payload."""
+BYTES_MAX: Final = 768 * 1024
+"""Rows of one message, and bytes before compression, where results are long texts: below the broker's max_payload."""
 _OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="lz4")
 RETRY_DELAY_S: Final = 0.5
 
 
 def encode(table: pa.Table) -> Iterator[bytes]:
-    """The table as messages of at most ROWS_MAX rows."""
-    for start in range(0, table.num_rows, ROWS_MAX):
+    """The table as messages of at most ROWS_MAX rows and about BYTES_MAX bytes."""
+    parts = [table.slice(start, ROWS_MAX) for start in range(0, table.num_rows, ROWS_MAX)]
+    while parts:
+        part = parts.pop(0)
+        if part.nbytes > BYTES_MAX and part.num_rows > 1:
+            half = part.num_rows // 2
+            parts[:0] = [part.slice(0, half), part.slice(half)]
+            continue
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema, options=_OPTIONS) as writer:
-            writer.write_table(table.slice(start, ROWS_MAX))
+            writer.write_table(part)
         yield sink.getvalue().to_pybytes()
 
 

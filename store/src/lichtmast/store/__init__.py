@@ -1,4 +1,4 @@
-"""Observations on disk: one transaction for observations, pack ledger, quarantine and log offset."""
+"""Observations on disk: one commit for observations, pack ledger, quarantine and log offset."""
 
 from lichtmast.store.duck import DuckStore
 from lichtmast.store.errors import OffsetError, StoreDamagedError, StoreError, StoreFullError, StoreLockedError

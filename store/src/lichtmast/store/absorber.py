@@ -7,6 +7,8 @@ import threading
 from contextlib import suppress
 from typing import Final
 
+import duckdb
+
 from lichtmast.store.engine import Engine
 from lichtmast.store.errors import StoreError
 from lichtmast.store.latest import LatestReadings
@@ -39,7 +41,9 @@ class Absorber:
     def _run(self) -> None:
         while self._due.wait() and not self._stopping:
             self._due.clear()
-            with suppress(StoreError):  # met again, and raised, by whoever needs the room or calls maintain
+            with suppress(
+                StoreError, duckdb.Error
+            ):  # met again, and raised, by whoever needs the room or calls maintain
                 self._engine.absorb()
                 self._latest.fold()
                 if self._engine.folder.wal_bytes() >= self._engine.settings.checkpoint_wal_bytes:

@@ -74,6 +74,22 @@ class Day:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All days, as of one moment, and which days of observations have rows in the table of late ones."""
+
+    days: tuple[Day, ...] = ()
+    late_days: frozenset[int] = frozenset()
+
+    def only_sealed(self, start_us: int, end_us: int) -> list[Day] | None:
+        """The days of observations that touch this period; None where a table of the database may hold rows of it."""
+        first, last = day_of(start_us), day_of(end_us - 1)
+        found = [one for one in self.days if one.kind == OBSERVATIONS.name and first <= one.day <= last]
+        if any(one.hot for one in found) or any(first <= one <= last for one in self.late_days):
+            return None
+        return found
+
+
 def day_of(time_us: int) -> int:
     """The UTC day that holds this moment, counted from 1970-01-01."""
     return time_us // DAY_US

@@ -21,6 +21,9 @@ from lichtmast.store.migrations import migrate
 from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch, PackKey
 from lichtmast.store.settings import StoreSettings
 
+FOLD_EVERY_US = 10_000_000
+"""How often `maintain` folds progress: often, so that there never are millions of packs to go through at once."""
+
 
 class DuckStore:
     """An ObservationStore in one folder. Made by `open`; `maintain` has to be called every few seconds in a thread."""
@@ -34,6 +37,7 @@ class DuckStore:
             self._commit_no = max((number for _, _, number in positions), default=0)
             self._latest = reading.restore_latest(view)
         self._late_merge_at_us = engine.clock_us()
+        self._folded_at_us = self._late_merge_at_us
         self._absorber = Absorber(engine, self._latest)
 
     @classmethod
@@ -68,7 +72,7 @@ class DuckStore:
             raise
 
     def commit(self, batch: Batch) -> None:
-        """Make the batch durable as one transaction. Raises StoreError; then nothing of it is there."""
+        """Make the batch durable as one record. Raises StoreError; then nothing of it is there."""
         observations = _conform(batch.observations, OBSERVATION_SCHEMA, "observations")
         ledger = _conform(batch.ledger, LEDGER_SCHEMA, "ledger")
         refused = _conform(batch.quarantine, QUARANTINE_SCHEMA, "quarantine")
@@ -206,7 +210,8 @@ class DuckStore:
             merge = now_us - self._late_merge_at_us >= self._engine.settings.late_merge_every_us
             with self._engine.view() as view:
                 due = sealing.due(view, now_us - self._engine.settings.seal_grace_us, merge=merge)
-            if due:
+            if due or now_us - self._folded_at_us >= FOLD_EVERY_US:
+                self._folded_at_us = now_us
                 self.fold()
             for kind, day in due:
                 sealing.seal(self._engine, kind, day)

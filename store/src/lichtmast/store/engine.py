@@ -2,7 +2,8 @@
 
 A commit is a record of the journal and a line of the pending list; `absorb` takes the pending commits over into the
 database, many at once. What is asked of the store is answered in the modules above. Lock order: maintenance, write,
-commit. Commits take the last only, and readers take it for an instant: neither waits for the database.
+commit, picture. Commits take the last two and readers the last, for an instant: neither waits for the database, and
+readers not for a commit.
 """
 
 import threading
@@ -23,7 +24,7 @@ from lichtmast.store.pending import Commit, PendingCommits, gathered
 from lichtmast.store.port import Batch
 from lichtmast.store.sealed import SealedFiles
 from lichtmast.store.settings import DAY_US, StoreSettings
-from lichtmast.store.view import Readers, View, absorbed_upto, open_view, read_days
+from lichtmast.store.view import Readers, View, absorbed_upto, open_view, read_catalogue, read_days
 
 
 @dataclass(slots=True)
@@ -33,8 +34,17 @@ class Change:
     connection: duckdb.DuckDBPyConnection
     days_made: set[tuple[str, int]] = field(default_factory=set)
     days_gone: set[tuple[str, int]] = field(default_factory=set)
+    rows_late: bool = False
+    """Whether rows went to a table of late rows."""
     effects: list[Callable[[], None]] = field(default_factory=list)
     """Run after the commit and before the next write may begin, so that memory follows the disk in the same order."""
+    absorbed: int = 0
+    """How many commits of the pending list are in the database once this change is."""
+    files_changed: bool = False
+
+    def touches_catalogue(self) -> bool:
+        """Whether the catalogue of days has to be read anew."""
+        return bool(self.days_made or self.days_gone or self.rows_late or self.files_changed)
 
 
 class Engine:
@@ -63,12 +73,15 @@ class Engine:
         self.checkpoint_at_us = clock_us()
         self.sealed_files = SealedFiles()
         self.commit_lock = threading.Lock()
-        """Held for a record's way to the disk, and for the instants in which the pending list changes."""
+        """Held for a record's way to the disk and into memory."""
+        self._picture_lock = threading.Lock()
+        """Held for the instants in which pending list or catalogue change or are copied."""
         self._write_lock = threading.Lock()
         self._writer = connection.cursor()
         self._generation = max((one.generation for one in days), default=0)
         self._closed = False
         self._pending = PendingCommits()
+        self._catalogue = read_catalogue(connection)
         self._take_over_journal()
         self._journal = Journal.begin(folder.journal)
 
@@ -77,15 +90,17 @@ class Engine:
         """One consistent picture for a reader."""
         with self.readers.reading():
             # Before the transaction: what is absorbed in between is in both, and the view leaves the copy out.
-            with self.commit_lock:
-                pending = self._pending.all()
-            with open_view(self.connection, self.folder, pending, self.sealed_files) as view:
+            with self._picture_lock:
+                pending, catalogue = self._pending.all(), self._catalogue
+            with open_view(self.connection, self.folder, pending, self.sealed_files, catalogue) as view:
                 yield view
 
     def commit(self, batch: Batch, number: int) -> Commit:
         """Make a batch durable and visible. The caller holds the commit lock."""
         commit = Commit(number, batch)
-        self._pending.add(commit, self._journal.append(commit))
+        size = self._journal.append(commit)
+        with self._picture_lock:
+            self._pending.add(commit, size)
         return commit
 
     def pending(self) -> Sequence[Commit]:
@@ -99,9 +114,8 @@ class Engine:
 
     def absorb(self) -> None:
         """Take all pending commits over into the database as one transaction. Commits go on meanwhile."""
-        with self.commit_lock:
-            if not self._pending.all():
-                return
+        if not self._pending.all():
+            return
         prepared: list[Prepared] = []
         try:
             with self.writing() as change:
@@ -112,10 +126,15 @@ class Engine:
                     turned = self._journal.turned()
                 self._insert_commits(change, commits)
                 self.at_step("inserted")
-                change.effects.append(lambda: self._absorbed(commits, turned))
+                change.absorbed = len(commits)
+                change.effects.append(lambda: self._let_go(turned))
         finally:
             for one in prepared:
                 one.discard()
+
+    def _let_go(self, turned: Sequence[Path]) -> None:
+        self.at_step("absorbed")
+        self._journal.remove(turned)
 
     def _take_over_journal(self) -> None:
         """What the last life committed and did not absorb goes into the database before anything else happens."""
@@ -136,12 +155,6 @@ class Engine:
         for log, last in {one.batch.log: one for one in commits}.items():
             change.connection.execute("INSERT INTO positions VALUES (?, ?, ?)", [last.number, log, last.batch.offset])
 
-    def _absorbed(self, commits: Sequence[Commit], turned: Sequence[Path]) -> None:
-        self.at_step("absorbed")
-        with self.commit_lock:
-            self._pending.drop(len(commits))
-        self._journal.remove(turned)
-
     @contextmanager
     def writing(self) -> Iterator[Change]:
         """The one write transaction at a time; durable when the block ends, undone when it raises."""
@@ -150,6 +163,7 @@ class Engine:
             try:
                 self._writer.begin()
                 yield change
+                catalogue = read_catalogue(self._writer) if change.touches_catalogue() else None
                 self._writer.commit()
             except duckdb.Error as error:
                 self._undo()
@@ -162,6 +176,11 @@ class Engine:
                 raise
             if change.days_made or change.days_gone:
                 self.hot_days = (self.hot_days | change.days_made) - change.days_gone
+            with self._picture_lock:  # readers copy the catalogue and the pending list in one instant
+                if catalogue is not None:
+                    self._catalogue = catalogue
+                if change.absorbed:
+                    self._pending.drop(change.absorbed)
             for effect in change.effects:
                 effect()
 
@@ -180,6 +199,7 @@ class Engine:
             where = "" if first == last else f" WHERE {inside}"
             change.connection.execute(f"INSERT INTO {kind.day_table(day)} SELECT * FROM rows{where}")  # noqa: S608 - ints
         if first < today - 1 or last > today + 1:
+            change.rows_late = True
             low, high = (today - 1) * DAY_US, (today + 2) * DAY_US
             outside = f"{kind.time_column} < {low} OR {kind.time_column} >= {high}"
             change.connection.execute(f"INSERT INTO {kind.late_table} SELECT * FROM rows WHERE {outside}")  # noqa: S608 - ints

@@ -2,7 +2,7 @@
 
 StoreError
 ├── StoreLockedError    another running Lichtmast has the folder open
-├── StoreDamagedError   the folder does not hold what its catalogue says; restore or remove the named file
+├── StoreDamagedError   the folder does not hold what its catalogue or journal says; restore the named file
 ├── OffsetError         a batch does not advance its log's offset: it was stored before, or the log restarted
 └── StoreFullError      the disk or the memory limit is exhausted; nothing was written
 """

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lichtmast.store.audit import COUNTS_SCHEMA
 from lichtmast.store.errors import OffsetError, StoreError
 from lichtmast.store.export import spreadsheet_safe
 from lichtmast.store.port import (
@@ -24,7 +25,7 @@ from lichtmast.store.port import (
     PackKey,
 )
 from lichtmast.store.reading import AGGREGATE_SCHEMA
-from lichtmast.store.settings import DAY_US
+from lichtmast.store.settings import DAY_US, HOUR_US
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _Row = dict[str, Any]
@@ -147,6 +148,18 @@ class MemoryStore:
             if device in (None, row["device"]) and reason in (None, row["reason"])
         ]
         return pa.Table.from_pylist(found[:limit], QUARANTINE_SCHEMA)
+
+    def ledger_counts(self, start_us: int, end_us: int) -> pa.Table:
+        """Packs and readings per device, hour of reception, outcome and transport."""
+        sums: dict[tuple[str, int, int, int], list[int]] = {}
+        for row in self._ledger:
+            if start_us <= row["received_at"] < end_us:
+                hour_us = row["received_at"] // HOUR_US * HOUR_US
+                count = sums.setdefault((row["device"], hour_us, row["outcome"], row["transport"]), [0, 0])
+                count[0] += 1
+                count[1] += row["readings"]
+        rows = [dict(zip(COUNTS_SCHEMA.names, (*key, *count), strict=True)) for key, count in sorted(sums.items())]
+        return pa.Table.from_pylist(rows, COUNTS_SCHEMA)
 
     def ledger_range(self, device: str, epoch: int) -> pa.Table:
         """Every arrival of one device and epoch."""

@@ -13,11 +13,19 @@ SELECT count(*) FROM (
 )
 """
 
+# Most devices send without gaps: those become one piece each, and only the others are sorted number by number.
 _SPANS_SQL = """
-WITH pieces AS (
+WITH fresh AS (
+    SELECT device, epoch, seq FROM ({newer}) WHERE epoch IS NOT NULL AND seq IS NOT NULL
+), whole AS (
+    SELECT device, epoch, min(seq) AS first, max(seq) AS last, count(DISTINCT seq) AS numbers FROM fresh GROUP BY ALL
+), pieces AS (
     SELECT device, epoch, first, last FROM arrived
     UNION ALL
-    SELECT device, epoch, seq, seq FROM ({newer}) WHERE epoch IS NOT NULL AND seq IS NOT NULL
+    SELECT device, epoch, first, last FROM whole WHERE last - first = numbers - 1
+    UNION ALL
+    SELECT device, epoch, seq, seq FROM fresh SEMI JOIN
+        (FROM whole WHERE last - first <> numbers - 1) USING (device, epoch)
 ), reached AS (
     SELECT device, epoch, first, last, max(last) OVER before AS reach FROM pieces
     WINDOW before AS (

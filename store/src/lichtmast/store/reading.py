@@ -46,6 +46,9 @@ def observations(
     if not datastream_ids or not limit:
         return OBSERVATION_SCHEMA.empty_table()
     found = _few(view, datastream_ids, start_us, end_us, limit=limit, descending=descending)
+    times = found["phenomenon_time"].to_numpy()
+    if not descending and bool((times[1:] > times[:-1]).all()):
+        return found.slice(0, limit)  # one datastream from one file: sorted as it is
     direction = "descending" if descending else "ascending"
     order = [(name, direction) for name in ("phenomenon_time", "datastream_id", "result_time")]
     return found.sort_by(order).slice(0, limit)
@@ -61,11 +64,15 @@ def _few(
     descending: bool = False,
 ) -> pa.Table:
     """Rows of a few datastreams: all, or more than the first `limit`; in no order."""
-    days = view.days(OBSERVATIONS, start_us, end_us)
-    hot = view.hot_rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", datastream_ids), days)
-    if limit is not None:
-        hot = f"FROM ({hot}) {_order(limit, descending=descending)}"
-    parts = [view.connection.sql(hot).to_arrow_table().cast(OBSERVATION_SCHEMA)]
+    days = view.only_sealed(start_us, end_us)
+    if days is not None:
+        parts = [view.few_pending(datastream_ids, start_us, end_us)]
+    else:
+        days = view.days(OBSERVATIONS, start_us, end_us)
+        hot = view.hot_rows(OBSERVATIONS, start_us, end_us, id_filter("datastream_id", datastream_ids), days)
+        if limit is not None:
+            hot = f"FROM ({hot}) {_order(limit, descending=descending)}"
+        parts = [view.connection.sql(hot).to_arrow_table().cast(OBSERVATION_SCHEMA)]
     sealed = 0
     for day in reversed(days) if descending else days:
         if limit is not None and sealed >= limit:

@@ -14,13 +14,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lichtmast.store.port import OBSERVATION_SCHEMA
 
 _FOOTERS_MAX: Final = 12
-"""Footers kept: some 0.3 MB each on disk for 30,000 datastreams each five minutes."""
+"""Footers kept: some 0.6 MB each on disk for 30,000 datastreams each five minutes. The first look-up in a file reads
+its footer, which takes 10-20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,9 @@ class SealedFiles:
 
 def within(rows: pa.Table, start_us: int, end_us: int) -> pa.Table:
     """The rows of a table of the port with start <= phenomenon time < end."""
-    times = rows["phenomenon_time"]
-    return rows.filter(pc.and_(pc.greater_equal(times, start_us), pc.less(times, end_us)))
+    times = rows["phenomenon_time"].to_numpy()
+    inside = (times >= start_us) & (times < end_us)
+    return rows if inside.all() else rows.filter(pa.array(inside))
 
 
 def _as_port(rows: pa.Table) -> pa.Table:

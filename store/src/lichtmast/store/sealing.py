@@ -189,6 +189,7 @@ def _settle(engine: Engine, kind: Kind, written: list[_Written]) -> None:
 
 def _catalogue(change: Change, written: _Written, *, hot: bool | None) -> None:
     """Point the catalogue at a day's new file; `hot` None leaves the hot table as it is."""
+    change.files_changed = True
     day = written.day
     is_hot = day.hot if hot is None else hot
     change.connection.execute("DELETE FROM days WHERE kind = ? AND day = ?", [day.kind, day.day])

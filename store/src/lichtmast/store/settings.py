@@ -15,7 +15,7 @@ class StoreSettings:
     over, every reader runs on its own thread anyway, and sealing leaves the other core to the pipeline.
     """
 
-    memory_limit_mb: int = 96
+    memory_limit_mb: int = 128
     threads: int = 1
     seal_grace_us: int = HOUR_US
     """How long after midnight UTC a day stays open, so that most stragglers are in before it is sorted."""
@@ -28,5 +28,5 @@ class StoreSettings:
     checkpoint_every_us: int = MINUTE_US
     checkpoint_wal_bytes: int = 32 * 1024 * 1024
     """A checkpoint is written when this much lies in the database's write-ahead log, or when the time has come."""
-    row_group_rows: int = 16_384
+    row_group_rows: int = 8_192
     """Rows of a row group in sealed files: what one look-up of one datastream has to decode."""

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
-from lichtmast.store.days import OBSERVATIONS, Day, Kind, day_of, quoted
+from lichtmast.store.days import OBSERVATIONS, Catalogue, Day, Kind, day_of, quoted
 from lichtmast.store.folder import StoreFolder
 from lichtmast.store.pending import Commit, gathered
 from lichtmast.store.sealed import SealedFiles
@@ -77,10 +78,12 @@ class View:
         folder: StoreFolder,
         pending: Sequence[Commit] = (),
         files: SealedFiles | None = None,
+        catalogue: Catalogue | None = None,
     ) -> None:
         self.connection = connection
         self._folder = folder
         self._copied = pending
+        self._catalogue = catalogue
         self._files = files or SealedFiles()
         self._pending: dict[str, pa.Table] = {}
         self._absorbed: int | None = None
@@ -100,6 +103,23 @@ class View:
             if self._pending[name].num_rows:
                 self.connection.register(f"{name}_pending", self._pending[name])
         return self._pending[name]
+
+    def only_sealed(self, start_us: int, end_us: int) -> list[Day] | None:
+        """The days of a period of which the database holds no row; None where it may. Asks the database nothing.
+
+        Catalogue and pending list were copied together: with `few_pending` they are a picture of that moment.
+        """
+        return self._catalogue.only_sealed(start_us, end_us) if self._catalogue else None
+
+    def few_pending(self, datastream_ids: Sequence[int], start_us: int, end_us: int) -> pa.Table:
+        """Observations of a few datastreams in the copied pending list."""
+        if not self._copied:
+            return OBSERVATIONS.schema.empty_table()
+        rows = pa.concat_tables([one.batch.observations for one in self._copied])
+        times = rows["phenomenon_time"].to_numpy()
+        wanted = np.asarray(datastream_ids, dtype=np.int64)
+        at = np.flatnonzero((times >= start_us) & (times < end_us))
+        return rows.take(pa.array(at[np.isin(rows["datastream_id"].to_numpy()[at], wanted)]))
 
     def quarantined(self) -> str:
         """SQL for refused packs."""
@@ -171,6 +191,14 @@ def read_days(
     return [Day(*row) for row in found]
 
 
+def read_catalogue(connection: duckdb.DuckDBPyConnection) -> Catalogue:
+    """The catalogue as this transaction sees it."""
+    late = connection.execute(
+        f"SELECT DISTINCT CAST(floor({OBSERVATIONS.time_column} / {DAY_US}) AS BIGINT) FROM {OBSERVATIONS.late_table}"  # noqa: S608 - names and numbers of ours
+    ).fetchall()
+    return Catalogue(tuple(read_days(connection)), frozenset(int(day) for (day,) in late))
+
+
 def absorbed_upto(connection: duckdb.DuckDBPyConnection) -> int:
     """The number of the last commit that is in the database; 0 where there is none."""
     return number(connection, "SELECT max(commit_no) FROM positions")
@@ -184,12 +212,16 @@ def number(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
 
 @contextmanager
 def open_view(
-    connection: duckdb.DuckDBPyConnection, folder: StoreFolder, pending: Sequence[Commit], files: SealedFiles
+    connection: duckdb.DuckDBPyConnection,
+    folder: StoreFolder,
+    pending: Sequence[Commit],
+    files: SealedFiles,
+    catalogue: Catalogue,
 ) -> Iterator[View]:
     """Open a view on a cursor of its own."""
     cursor = connection.cursor()
     try:
         cursor.begin()
-        yield View(cursor, folder, pending, files)
+        yield View(cursor, folder, pending, files, catalogue)
     finally:
         cursor.close()

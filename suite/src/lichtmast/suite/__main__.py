@@ -4,8 +4,11 @@ Expected failures are one line on stderr and exit code 1; anything else is a bug
 """
 
 import sys
+from collections.abc import Iterator
+from typing import NoReturn
 
 import typer
+from rich.text import Text
 
 from lichtmast.api import ServerError
 from lichtmast.firmware_sim import SpecError, TownError
@@ -42,8 +45,28 @@ def main() -> None:
     try:
         app()
     except EXPECTED as error:
-        messages.print(f"[bold red]lichtmast:[/] {error}" if str(error) else repr(error), highlight=False)
-        sys.exit(1)
+        _tell([error])
+    except ExceptionGroup as group:
+        expected, unexpected = group.split(EXPECTED)
+        if unexpected is not None:
+            raise
+        _tell(list(_leaves(expected)))
+
+
+def _tell(errors: list[Exception]) -> NoReturn:
+    """Say each once, and end."""
+    for text in dict.fromkeys(str(error) or repr(error) for error in errors):
+        messages.print(Text.assemble(("lichtmast: ", "bold red"), text))
+    sys.exit(1)
+
+
+def _leaves(group: BaseException | None) -> Iterator[Exception]:
+    """The errors in a group of groups."""
+    if isinstance(group, ExceptionGroup):
+        for one in group.exceptions:
+            yield from _leaves(one)
+    elif isinstance(group, Exception):
+        yield group
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,6 +31,7 @@ from lichtmast.ingest.pipeline.run import Pipeline
 from lichtmast.registry import Registry
 from lichtmast.store import DuckStore
 from lichtmast.suite.clock import now_us
+from lichtmast.suite.errors import SuiteError
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.operator_app import operator_app
 from lichtmast.suite.settings import Settings
@@ -146,9 +148,11 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
         )
         tasks = await stack.enter_async_context(_Tasks())
         tasks.start(broker.supervise(), "broker")
+        tasks.start(broker.heal(), "broker-disk")
 
         def connect() -> Log:
-            return Log(broker.client_url, broker.user, broker.password)
+            free_bytes = shutil.disk_usage(folder.broker).free
+            return Log(broker.client_url, broker.user, broker.password, free_bytes=free_bytes)
 
         announcer = Announcer(settings.host, broker.client_port, broker.user, broker.password)
         tasks.start(announcer.run(), "announcer")
@@ -205,11 +209,12 @@ async def _operator(service: Service) -> AsyncIterator[None]:
 
 
 class _Tasks:
-    """Tasks that must all go on: when one fails, the block that they belong to is cancelled and the failure raised."""
+    """Tasks that must all go on: when one ends by itself, the block that they belong to ends with the reason."""
 
     def __init__(self) -> None:
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
+        self._ending = False
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -218,10 +223,22 @@ class _Tasks:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ending = True
         for task in reversed(self._tasks):
             task.cancel()
         await self._group.__aexit__(kind, error, trace)
 
-    def start(self, work: Any, name: str) -> None:  # noqa: ANN401 - any coroutine
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Begin a task of this block."""
-        self._tasks.append(self._group.create_task(work, name=name))
+        self._tasks.append(self._group.create_task(self._hold(work, name), name=name))
+
+    async def _hold(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """A task group takes a child that ends, or is cancelled from within, for one that is done. We do not."""
+        this = asyncio.current_task()
+        try:
+            await work
+        except asyncio.CancelledError:
+            if self._ending or (this is not None and this.cancelling()):
+                raise
+        if not self._ending:
+            raise SuiteError(f"the task {name!r} ended while Lichtmast was running; see the log lines above")

@@ -189,12 +189,14 @@ class Core:
     def _repeat(self, key: int, datagram: bytes) -> bytes | None:
         remembered = self.memory.entries[key]
         fingerprint = remembered.fingerprint if isinstance(remembered, Exchange) else remembered[:FINGERPRINT_BYTES]
-        # The message id decides (section 4.5); other content under it is the client's error, and only counted.
-        self.counts["duplicate" if fingerprint == xxh32_digest(datagram) else "conflict"] += 1
+        if fingerprint != xxh32_digest(datagram):
+            # Another request under a used message id (section 4.4 forbids it; devices that restart do it). The old
+            # answer would acknowledge a pack that nobody has, so it is rejected: its sender keeps it and tries again.
+            self.counts["conflict"] += 1
+            return empty(RST, datagram)
+        self.counts["duplicate"] += 1
         if isinstance(remembered, bytes):
-            answer = remembered[FINGERPRINT_BYTES:]
-            # A forger could have a long answer remembered once and then draw it with four bytes at a time.
-            return answer if len(answer) <= AMPLIFICATION_MAX * len(datagram) else None
+            return remembered[FINGERPRINT_BYTES:]
         # The answer is on its way; until then a copy hears what the first one heard.
         return empty(ACK, remembered.head) if remembered.acknowledged else None
 

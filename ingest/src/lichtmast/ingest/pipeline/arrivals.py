@@ -20,6 +20,11 @@ RECEPTION_SPREAD_US: Final = 100_000
 """Messages of one fetch that came within this time share the time of the last; asking each costs a tenth of the CPU."""
 
 
+_COLUMNS: Final = (
+    *("payload", "device", "sender", "received_us", "log_seq", "part", "content_format", "transport", "messages"),
+)
+
+
 class Message(Protocol):
     """What is used of a log message."""
 
@@ -59,9 +64,17 @@ class Arrivals:
     transport: list[int] = field(default_factory=list)
     last_position: int = 0
     any_coap: bool = False
+    messages: list[Message | None] = field(default_factory=list)
+    """The log message of each pack whose time is shared; None where `received_us` is exact."""
 
     def __len__(self) -> int:
         return len(self.payload)
+
+    def make_exact(self, row: int) -> None:
+        """Give a pack its own time of reception: where it has none itself, this becomes the reading's."""
+        message = self.messages[row]
+        if message is not None:
+            self.received_us[row] = _microseconds(message.published)
 
     def device_rows(self) -> npt.NDArray[np.int32]:
         """The column `device` as an array."""
@@ -92,6 +105,7 @@ def collect(messages: Sequence[Message], roster: Roster) -> Arrivals:
         content_format=[0] * count,
         transport=[int(Transport.MQTT)] * count,
         last_position=last,
+        messages=list(messages),
     )
     if topics.COAP_DOOR_SUBJECT in set(subjects):
         return _opened(arrivals, subjects, roster)
@@ -135,7 +149,8 @@ def _opened(closed: Arrivals, subjects: list[str], roster: Roster) -> Arrivals:
                 opened.part += range(count)
                 opened.content_format += [pack.content_format for pack in packs]
                 opened.transport += [int(Transport.COAP)] * count
+                opened.messages += [None] * count
                 continue
-        for name in ("payload", "device", "sender", "received_us", "log_seq", "part", "content_format", "transport"):
+        for name in _COLUMNS:
             getattr(opened, name).append(getattr(closed, name)[row])
     return opened

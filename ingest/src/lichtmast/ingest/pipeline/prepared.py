@@ -41,6 +41,8 @@ class Prepared:
     refusals: dict[int, tuple[Refusal, str]]
     rows: Rows
     doubtful: list[int] = field(default_factory=list)
+    conflicts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Packs whose number belongs to another pack, and that number."""
     loose: list[int] = field(default_factory=list)
 
     def doubtful_keys(self) -> list[PackKey]:
@@ -59,6 +61,24 @@ class Prepared:
         wanted = set(self.loose)
         rows = [row for pack, row in self.rows.judged if pack in wanted]
         return pa.table([[row.datastream_id for row in rows], [row.time_us for row in rows]], schema=_KEY_SCHEMA)
+
+    def numbered_results(self) -> dict[tuple[int, int], float | str | None]:
+        """(datastream, time) and result of this batch's numbered packs, on the datastreams that loose packs name."""
+        wanted = set(self.loose)
+        streams = {row.datastream_id for pack, row in self.rows.judged if pack in wanted}
+        mask = np.isin(self.rows.datastream, list(streams))
+        columns = (
+            self.rows.datastream[mask].tolist(),
+            self.rows.time_us[mask].tolist(),
+            self.rows.result[mask].tolist(),
+        )
+        found: dict[tuple[int, int], float | str | None] = {
+            (one, time_us): result for one, time_us, result in zip(*columns, strict=True)
+        }
+        for pack, row in self.rows.judged:
+            if pack not in wanted and pack not in self.refusals:
+                found[row.datastream_id, row.time_us] = row.text if row.result is None else row.result
+        return found
 
 
 def no_rows() -> Rows:

@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+import pyarrow as pa
+
 from lichtmast.ingest import observations
-from lichtmast.ingest.errors import IngestError, PipelineError
-from lichtmast.ingest.log import Log, Reader
+from lichtmast.ingest.errors import IngestError
+from lichtmast.ingest.log import FETCH_MAX, Log, Reader
 from lichtmast.ingest.pipeline.acks import Acks
 from lichtmast.ingest.pipeline.arrivals import Message, collect
 from lichtmast.ingest.pipeline.position import Position, locate
@@ -22,9 +24,10 @@ from lichtmast.ingest.pipeline.prepared import Prepared
 from lichtmast.ingest.pipeline.roster import UNKNOWN, Roster
 from lichtmast.ingest.pipeline.sequence import Sequences
 from lichtmast.ingest.pipeline.transform import Settled, Transform
+from lichtmast.ingest.pipeline.upkeep import Upkeep
 from lichtmast.registry.directory import Directory
 from lichtmast.store.errors import StoreError
-from lichtmast.store.port import ObservationStore
+from lichtmast.store.port import Batch, ObservationStore
 from lichtmast.wire import topics
 from lichtmast.wire.profile import load_profiles
 
@@ -37,9 +40,7 @@ FULL_ENOUGH: Final = 1_000
 LINGER_S: Final = 0.08
 ROSTER_CHECK_S: Final = 1.0
 ROSTER_RECHECK_S: Final = 0.2
-UPKEEP_S: Final = 60.0
 ACK_ROUND_S: Final = 0.1
-LOG_FULL_SHARE: Final = 0.7
 
 
 class Register(Protocol):
@@ -57,6 +58,9 @@ class Store(ObservationStore, Protocol):
 
     def maintain(self, now_us: int) -> object:
         """Checkpoint and seal what is due; called about once a minute."""
+
+    def existing(self, keys: pa.Table) -> pa.Table:
+        """Of (datastream_id, phenomenon_time) keys those that are stored, with `result` and `result_text`."""
 
     def digests_at(self, log_seq: int) -> list[int]:
         """Digests of the first pack of the log message at this position."""
@@ -117,14 +121,15 @@ class Pipeline:
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._profiles = load_profiles()
         self._roster_checked_s = 0.0
-        self._upkeep_s = time.monotonic()
+        self._careful_left = 0
+        self._published = ("", 0)
         self.statistics = Statistics()
         self.ready = asyncio.Event()
         self.roster_revision = -1
         """The register's revision that packs are judged by now."""
 
     async def run(self) -> None:
-        """Run until cancelled, beginning anew after each failure."""
+        """Run until cancelled, beginning anew after each failure, whatever it is: a bug must not stop a town."""
         delay_s = RETRY_DELAY_S
         try:
             async with asyncio.TaskGroup() as group:
@@ -135,6 +140,10 @@ class Pipeline:
                         await self._run_once()
                     except (IngestError, StoreError) as error:
                         _log.warning("pipeline_restart reason=%s retry_in_s=%.1f", error, delay_s)
+                    except Exception:  # noqa: BLE001 - the outermost loop of this task
+                        # Perhaps one message is the cause: for a while each goes alone, so that it can be told apart.
+                        self._careful_left = FETCH_MAX
+                        _log.exception("pipeline_failed position=%d", self.statistics.position)
                     self.statistics.restarts += 1
                     delay_s = RETRY_DELAY_S if self.statistics.batches > before else min(delay_s * 2, RETRY_DELAY_MAX_S)
                     await asyncio.sleep(delay_s)
@@ -150,44 +159,58 @@ class Pipeline:
             transform = Transform(await self._read_roster(), sequences)
             _log.info("pipeline_started log=%s offset=%d devices=%d", *position, len(transform.roster.names))
             self.ready.set()
-            async with Reader(log, topics.READINGS_STREAM, position.offset) as reader:
-                await self._pump(log, reader, transform, position)
+            upkeep = asyncio.create_task(
+                Upkeep(log, self._store, lambda: self.statistics.position).run(), name="store-upkeep"
+            )
+            try:
+                async with Reader(log, topics.READINGS_STREAM, position.offset) as reader:
+                    await self._pump(log, reader, transform, position)
+            finally:
+                upkeep.cancel()
+                await asyncio.gather(upkeep, return_exceptions=True)
 
     async def _pump(self, log: Log, reader: Reader, transform: Transform, position: Position) -> None:
         """Fetch, transform and commit; the next fetch and transform run beside the commit."""
-        expected = position.offset + 1
-        fetching = asyncio.ensure_future(reader.fetch())
+        fetching = asyncio.ensure_future(reader.fetch(self._most()))
         committing: asyncio.Future[None] | None = None
         try:
             while True:
                 messages = await fetching
-                fetching = asyncio.ensure_future(reader.fetch())
-                await self._look_after(log, transform, position)
+                self._careful_left = max(self._careful_left - 1, 0)
+                fetching = asyncio.ensure_future(reader.fetch(self._most()))
+                await self._renew_roster(transform, ROSTER_CHECK_S)
                 if not messages:
                     continue
-                _check_order(messages, expected)
-                expected = messages[-1].stream_sequence + 1
                 prepared = await self._prepare(messages, transform)
                 settled = await self._settle(prepared, transform, position.name, committing)
-                for message in observations.encode(settled.batch.observations):
-                    await log.append(topics.OBSERVATIONS_SUBJECT, message)
+                await self._publish(log, settled.batch)
                 if committing is not None:
                     await committing
                 committing = asyncio.ensure_future(self._commit(settled))
                 if len(messages) < FULL_ENOUGH:
                     await committing
-                    await asyncio.sleep(LINGER_S)
+                    await asyncio.sleep(0 if self._careful_left else LINGER_S)
         finally:
             fetching.cancel()
             if committing is not None:
                 await asyncio.gather(committing, return_exceptions=True)
             await asyncio.gather(fetching, return_exceptions=True)
 
+    def _most(self) -> int:
+        """How many messages the next fetch may bring."""
+        return 1 if self._careful_left else FETCH_MAX
+
     async def _prepare(self, messages: Sequence[Message], transform: Transform) -> Prepared:
         arrivals = collect(messages, transform.roster)
         if UNKNOWN in arrivals.device and await self._renew_roster(transform, ROSTER_RECHECK_S):
             arrivals = collect(messages, transform.roster)  # registered a moment ago
-        return transform.prepare(arrivals)
+        try:
+            return transform.prepare(arrivals)
+        except Exception as error:
+            if len(messages) > 1:
+                raise
+            _log.exception("message_quarantined position=%d", arrivals.last_position)
+            return transform.refuse(arrivals, f"the pipeline failed on it ({type(error).__name__}); see its log")
 
     async def _settle(
         self, prepared: Prepared, transform: Transform, log_name: str, committing: asyncio.Future[None] | None
@@ -199,27 +222,22 @@ class Pipeline:
                 await committing  # the answer may be in the batch that is being written
             if prepared.doubtful:
                 known = await self._in_writer(lambda: self._store.digests(prepared.doubtful_keys()))
-            if loose is not None and loose.num_rows:
-                loose = await self._in_writer(lambda: self._store.existing_times(loose))
+            if loose is not None:
+                loose = await self._in_writer(lambda: self._store.existing(loose))
         return transform.settle(prepared, known, loose, log_name)
+
+    async def _publish(self, log: Log, batch: Batch) -> None:
+        """Give the batch to the OBSERVATIONS log, but not again when only its commit had failed."""
+        if self._published == (batch.log, max(batch.offset, self._published[1])):
+            return
+        for message in observations.encode(batch.observations):
+            await log.append(topics.OBSERVATIONS_SUBJECT, message)
+        self._published = (batch.log, batch.offset)
 
     async def _commit(self, settled: Settled) -> None:
         await self._in_writer(lambda: self._store.commit(settled.batch))
         self.statistics.add(settled)
         self._acks.offer(settled.standings)
-
-    async def _look_after(self, log: Log, transform: Transform, position: Position) -> None:
-        """What is due beside the readings: a newer roster, the store's upkeep, room in the log."""
-        await self._renew_roster(transform, ROSTER_CHECK_S)
-        now_s = time.monotonic()
-        if now_s - self._upkeep_s >= UPKEEP_S:
-            self._upkeep_s = now_s
-            await self._in_writer(lambda: self._store.maintain(time.time_ns() // 1000))
-            extent = await log.extent(topics.READINGS_STREAM)
-            if extent.bytes > LOG_FULL_SHARE * log.settings.readings_bytes_max:
-                await log.forget(
-                    topics.READINGS_STREAM, await self._in_writer(lambda: self._store.offset(position.name))
-                )
 
     async def _renew_roster(self, transform: Transform, not_within_s: float) -> bool:
         """Take the register's present state when it moved; whether it did."""
@@ -247,12 +265,3 @@ class Pipeline:
     async def _in_writer(self, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - passes any result through
         """Run in the one thread that writes the store."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
-
-
-def _check_order(messages: Sequence[Message], expected: int) -> None:
-    """A message may be missing because its term ended; none may come twice or too early."""
-    first = messages[0].stream_sequence
-    if first < expected:
-        raise PipelineError(f"the log gave position {first} where {expected} or later was due")
-    if first > expected:
-        _log.error("log_positions_gone from=%d to=%d (expired or removed before they were read)", expected, first - 1)

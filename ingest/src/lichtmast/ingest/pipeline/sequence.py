@@ -75,6 +75,7 @@ class Sequences:
 
     def __init__(self) -> None:
         self._devices: dict[str, dict[int, Progress]] = {}
+        self._forgetful: set[str] = set()
 
     @classmethod
     def restored(cls, rows: Iterable[tuple[str, int, int, list[int]]]) -> "Sequences":
@@ -84,17 +85,26 @@ class Sequences:
             ranges = [list(pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
             forgotten, kept = ranges[:-RANGES_MAX], ranges[-RANGES_MAX:]
             certain_from = forgotten[-1][1] + 1 if forgotten else 1
-            sequences._devices.setdefault(device, {})[epoch] = Progress(epoch, upto, kept, certain_from)
+            epochs = sequences._devices.setdefault(device, {})
+            epochs[epoch] = Progress(epoch, upto, kept, certain_from)
+            if len(epochs) > EPOCHS_MAX:
+                del epochs[next(iter(epochs))]
+                sequences._forgetful.add(device)
         return sequences
 
-    def of(self, device: str, epoch: int) -> Progress | None:
-        """The progress of one epoch, begun where it is new; None where the device has too many epochs."""
+    def of(self, device: str, epoch: int) -> Progress:
+        """The progress of one epoch, begun where it is new. Beyond EPOCHS_MAX the one silent longest is forgotten."""
         epochs = self._devices.get(device)
         if epochs is None:
             epochs = self._devices[device] = {}
-        progress = epochs.get(epoch)
-        if progress is None and len(epochs) < EPOCHS_MAX:
-            progress = epochs[epoch] = Progress(epoch)
+        progress = epochs.pop(epoch, None)
+        if progress is None:
+            if len(epochs) >= EPOCHS_MAX:
+                del epochs[next(iter(epochs))]
+                self._forgetful.add(device)
+            # Once an epoch of this device was forgotten, only the ledger can say that another is new.
+            progress = Progress(epoch, certain_from=limits.SEQ_MAX + 1 if device in self._forgetful else 1)
+        epochs[epoch] = progress  # behind all others
         return progress
 
     def __len__(self) -> int:

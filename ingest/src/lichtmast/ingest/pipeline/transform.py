@@ -113,9 +113,23 @@ class Transform:
         )
         return done
 
+    def refuse(self, arrivals: Arrivals, detail: str) -> Prepared:
+        """All of it to quarantine: for a message that `prepare` cannot take, because of a fault of ours."""
+        count = len(arrivals)
+        return Prepared(
+            arrivals,
+            [xxh3_64_intdigest(raw) for raw in arrivals.payload],
+            [None] * count,
+            [None] * count,
+            np.full(count, int(Outcome.QUARANTINED), np.int8),
+            dict.fromkeys(range(count), (Refusal.UNDECODABLE, detail)),
+            no_rows(),
+        )
+
     def _judge(self, prepared: Prepared, row: int) -> None:
         """Take one pack the strict way."""
         arrivals = prepared.arrivals
+        arrivals.make_exact(row)
         verdict = judge(
             arrivals.payload[row],
             arrivals.content_format[row],
@@ -150,11 +164,6 @@ class Transform:
             progress = current[device]
             if progress is None or progress.epoch != epoch:
                 progress = self._sequences.of(self._roster.names[device], epoch)
-                if progress is None:
-                    refusals[row] = (Refusal.BAD_SEQUENCE, "too many epochs; keep one while the outbox lives")
-                    outcome[row] = quarantined
-                    prepared.epochs[row] = prepared.seqs[row] = None
-                    continue
                 current[device] = progress
             if seq == progress.upto + 1 and not progress.ranges and seq >= progress.certain_from:
                 progress.upto = seq
@@ -204,11 +213,10 @@ class Transform:
             digest = known.get(key)
             if digest is None:  # It had not come after all: the filter was merely not certain.
                 known[key] = prepared.digests[row]
-                progress = self._sequences.of(sender, key.epoch)
-                if progress is not None:
-                    progress.add(key.seq)
+                self._sequences.of(sender, key.epoch).add(key.seq)
                 prepared.outcome[row] = Outcome.QUARANTINED if row in prepared.refusals else Outcome.STORED
             elif digest == prepared.digests[row]:
+                self._sequences.of(sender, key.epoch).add(key.seq)  # memory may have forgotten it, and the ack with it
                 prepared.outcome[row] = Outcome.DUPLICATE
                 prepared.refusals.pop(row, None)
             else:
@@ -217,57 +225,75 @@ class Transform:
                     Refusal.SEQUENCE_CONFLICT,
                     f"epoch {key.epoch} seq {key.seq} came before with other content; never use a number twice",
                 )
+                prepared.conflicts[row] = (key.epoch, key.seq)
                 prepared.epochs[row] = prepared.seqs[row] = None  # the key belongs to the first
 
     def _standings(self, prepared: Prepared) -> dict[str, Standing]:
         """What each MQTT device of this batch is told, per device of the last epoch it spoke in."""
         arrivals = prepared.arrivals
+        spoke = {
+            device: epoch
+            for device, epoch in zip(arrivals.device, prepared.epochs, strict=True)
+            if epoch is not None and device >= 0
+        }
         refused: dict[int, list[Refused]] = {}
         for row, (refusal, detail) in prepared.refusals.items():
-            seq = prepared.seqs[row]
-            if seq is not None:
-                refused.setdefault(arrivals.device[row], []).append(Refused(seq, refusal.value, detail[:200]))
-        spoke = dict(zip(arrivals.device, prepared.epochs, strict=True))
-        if arrivals.any_coap:
+            epoch, seq = prepared.conflicts.get(row) or (prepared.epochs[row], prepared.seqs[row])
+            device = arrivals.device[row]
+            if seq is not None and epoch is not None and spoke.setdefault(device, epoch) == epoch:
+                refused.setdefault(device, []).append(Refused(seq, refusal.value, detail[:200]))
+        if arrivals.any_coap:  # over CoAP the answer was the acknowledgement
             mqtt = int(Transport.MQTT)
-            spoke = {
-                device: epoch
-                for device, epoch, transport in zip(arrivals.device, prepared.epochs, arrivals.transport, strict=True)
-                if transport == mqtt
-            }
+            told = {device for device, one in zip(arrivals.device, arrivals.transport, strict=True) if one == mqtt}
+            spoke = {device: epoch for device, epoch in spoke.items() if device in told}
         names = self._roster.names
         standings: dict[str, Standing] = {}
         for device, epoch in spoke.items():
-            if epoch is None or device < 0:
-                continue
             progress = self._current[device]
             if progress is None or progress.epoch != epoch:
                 progress = self._sequences.of(names[device], epoch)
-            if progress is not None:
-                standings[names[device]] = progress.standing(refused.get(device, ()))
+            standings[names[device]] = progress.standing(refused.get(device, ()))
         return standings
 
 
 def _settle_loose(prepared: Prepared, existing: pa.Table) -> set[tuple[int, int]]:
-    """Settle packs without a sequence by (datastream, time); returns the (pack, index) of their rows that are known."""
+    """Settle packs without a sequence by (datastream, time); returns the (pack, index) of their rows that are known.
+
+    The same time with another value is no repetition: such a pack goes to quarantine.
+    """
     if not prepared.loose:
         return set()
-    seen = set(zip(existing.column(0).to_pylist(), existing.column(1).to_pylist(), strict=True))
-    seen |= {(row.datastream_id, row.time_us) for pack, row in prepared.rows.judged if prepared.seqs[pack] is not None}
+    seen = _results(existing) | prepared.numbered_results()
     dropped: set[tuple[int, int]] = set()
     fresh = dict.fromkeys(prepared.loose, 0)
     for index, (pack, row) in enumerate(prepared.rows.judged):
         if pack not in fresh:
             continue
-        key = (row.datastream_id, row.time_us)
-        if key in seen:
+        key, result = (row.datastream_id, row.time_us), row.text if row.result is None else row.result
+        if key not in seen:
+            seen[key] = result
+            fresh[pack] += 1
+        elif seen[key] == result:
             dropped.add((pack, index))
         else:
-            seen.add(key)
-            fresh[pack] += 1
+            prepared.refusals[pack] = (
+                Refusal.SEQUENCE_CONFLICT,
+                f"datastream {row.datastream_id} has another value at this time; number packs with lm-epoch and lm-seq",
+            )
     for pack, count in fresh.items():
         prepared.outcome[pack] = Outcome.STORED if count else Outcome.DUPLICATE
+        if pack in prepared.refusals:
+            prepared.outcome[pack] = Outcome.QUARANTINED
     return dropped
+
+
+def _results(existing: pa.Table) -> dict[tuple[int, int], float | str | None]:
+    """What the store holds, by (datastream, time)."""
+    ids, times, numbers, texts = (existing.column(at).to_pylist() for at in range(4))
+    return {
+        (one, time_us): text if number is None else number
+        for one, time_us, number, text in zip(ids, times, numbers, texts, strict=True)
+    }
 
 
 def _counts(refusals: list[Refusal]) -> dict[Refusal, int]:
