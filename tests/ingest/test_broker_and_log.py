@@ -249,7 +249,9 @@ def test_the_broker_ends_with_its_supervisor_even_when_that_is_killed(tmp_path: 
     asyncio.run(scene())
 
 
-def test_a_taken_port_is_named(tmp_path: Path) -> None:
+def test_a_taken_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lichtmast.ingest.broker.PORT_WAIT_S", 0.1)
+
     async def scene(port: int) -> None:
         with pytest.raises(BrokerError, match=str(port)):
             async with Broker(BrokerSettings(tmp_path, mqtt_port=port)):

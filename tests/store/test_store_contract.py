@@ -104,7 +104,7 @@ def test_aggregate_puts_numbers_in_buckets_of_multiples(any_store: Store, batche
         any_store.aggregate(1, *ALWAYS, 0)
 
 
-def test_existing_times_answers_the_stored_keys(any_store: Store, batches: Make) -> None:
+def test_existing_answers_the_stored_keys_and_their_results(any_store: Store, batches: Make) -> None:
     any_store.commit(batches([(1, NOON_US), (2, NOON_US - DAY_US)]))
     any_store.commit(batches([(3, NOON_US - 30 * DAY_US)]))
     keys = [(1, NOON_US), (1, NOON_US - DAY_US), (2, NOON_US - DAY_US), (3, NOON_US - 30 * DAY_US), (3, NOON_US)]
@@ -114,9 +114,22 @@ def test_existing_times_answers_the_stored_keys(any_store: Store, batches: Make)
             "phenomenon_time": pa.array([two for _, two in keys], pa.int64()),
         }
     )
-    found = any_store.existing_times(asked)
-    assert {tuple(row.values()) for row in found.to_pylist()} == {keys[0], keys[2], keys[3]}
-    assert any_store.existing_times(asked.slice(0, 0)).num_rows == 0
+    found = any_store.existing(asked)
+    assert {tuple(row.values())[:2] for row in found.to_pylist()} == {keys[0], keys[2], keys[3]}
+    held = any_store.range([1, 2, 3], 0, 2**62, limit=10).to_pylist()
+    by_key = {(row["datastream_id"], row["phenomenon_time"]): (row["result"], row["result_text"]) for row in held}
+    assert all(by_key[tuple(row.values())[:2]] == tuple(row.values())[2:] for row in found.to_pylist())
+    assert any_store.existing(asked.slice(0, 0)).num_rows == 0
+
+
+def test_log_positions_without_a_ledger_line_are_counted(any_store: Store, batches: Make) -> None:
+    any_store.commit(batches([], [("gm0402/lm-1", 1, 1, STORED, 0), ("gm0402/lm-1", 1, 2, STORED, 0)]))
+    any_store.commit(batches([], [("gm0402/lm-1", 1, 3, STORED, 0)]))
+    assert any_store.audit_counts()["positions_unaccounted"] == 0
+    for _ in range(3):
+        batches([])  # positions of the log that come to nobody
+    any_store.commit(batches([], [("gm0402/lm-1", 1, 4, STORED, 0)]))
+    assert any_store.audit_counts()["positions_unaccounted"] == 3
 
 
 def test_digests_are_those_of_the_packs_that_were_kept(any_store: Store, batches: Make) -> None:
@@ -208,6 +221,7 @@ def test_erased_readings_are_gone_and_counted(any_store: Store, batches: Make) -
         "readings_by_ledger": 5,
         "erased_total": 3,
         "double_packs": 0,
+        "positions_unaccounted": 0,
     }
 
 

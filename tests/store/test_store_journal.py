@@ -57,6 +57,7 @@ def test_a_crash_around_absorbing_neither_loses_nor_doubles(tmp_path: Path, step
             "readings_by_ledger": 6 * life,
             "erased_total": 0,
             "double_packs": 0,
+            "positions_unaccounted": 0,
         }
         assert store.quarantine(100).num_rows == 3 * life
         assert store.progress()["upto"].to_pylist() == [3 * life]

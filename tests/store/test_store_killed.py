@@ -59,6 +59,7 @@ def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
             "readings_by_ledger": offset * 10,
             "erased_total": 0,
             "double_packs": 0,
+            "positions_unaccounted": 0,
         }
         assert store.range([3], 0, 2**62, limit=10**6)["result"].to_pylist() == [float(n + 1) for n in range(offset)]
         assert store.progress()["upto"].to_pylist() == [offset]

@@ -67,8 +67,11 @@ def ledger_range(view: View, device: str, epoch: int) -> pa.Table:
     )
 
 
-def counts(view: View) -> dict[str, int]:
-    """The sums that must agree: observations_total + erased_total = readings_by_ledger, double_packs = 0."""
+def counts(view: View, *, one_log: bool) -> dict[str, int]:
+    """The sums that must agree: observations_total + erased_total = readings_by_ledger, the other two 0.
+
+    positions_unaccounted can only be counted where all of the ledger is from `one_log`.
+    """
     found = sizes(view)
     ledger = view.rows(LEDGER, TIME_MIN, TIME_MAX)
     stored = f"SELECT sum(readings) FROM {ledger} WHERE outcome = {int(Outcome.STORED)}"  # noqa: S608 - built from ints
@@ -80,7 +83,14 @@ def counts(view: View) -> dict[str, int]:
             number(view.connection, doubles_sql(f"(FROM {ledger} WHERE hash(device) % {_SHARES} = {share})"))
             for share in range(_SHARES)
         ),
+        "positions_unaccounted": _unaccounted(view, ledger) if one_log else 0,
     }
+
+
+def _unaccounted(view: View, ledger: str) -> int:
+    """Log positions within the ledger's span that it has no line of; each message has one part 0."""
+    span = f"SELECT max(log_seq) - min(log_seq) + 1 - count(*) FILTER (WHERE part = 0) FROM {ledger}"  # noqa: S608 - names of ours
+    return number(view.connection, span)
 
 
 def sizes(view: View) -> dict[str, int]:

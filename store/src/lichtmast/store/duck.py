@@ -122,10 +122,10 @@ class DuckStore:
         with self._engine.view() as view:
             return reading.aggregate(view, datastream_id, start_us, end_us, bucket_us)
 
-    def existing_times(self, keys: pa.Table) -> pa.Table:
-        """Of (datastream_id, phenomenon_time) keys, those that are stored already."""
+    def existing(self, keys: pa.Table) -> pa.Table:
+        """EXISTING_SCHEMA: of (datastream_id, phenomenon_time) keys those that are stored, each with its result."""
         with self._engine.view() as view:
-            return reading.existing_times(view, keys)
+            return reading.existing(view, keys)
 
     def digests(self, keys: Sequence[PackKey]) -> dict[PackKey, int]:
         """The payload digest of each pack that the ledger holds as stored or quarantined."""
@@ -158,9 +158,9 @@ class DuckStore:
             return audit.ledger_range(view, device, epoch)
 
     def audit_counts(self) -> dict[str, int]:
-        """observations_total, readings_by_ledger, erased_total, double_packs: total + erased = readings by ledger."""
+        """observations_total + erased_total = readings_by_ledger; double_packs and positions_unaccounted are 0."""
         with self._engine.view() as view:
-            return audit.counts(view)
+            return audit.counts(view, one_log=len(self._offsets) == 1)
 
     def statistics(self) -> dict[str, int]:
         """Sizes: rows hot and sealed, bytes, files, write-ahead log, open readers, last checkpoint."""

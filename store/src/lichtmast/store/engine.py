@@ -6,18 +6,20 @@ commit, picture. Commits take the last two and readers the last, for an instant:
 readers not for a commit.
 """
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lichtmast.store.days import KINDS, Kind, day_of
-from lichtmast.store.errors import StoreDamagedError, StoreError, StoreFullError
+from lichtmast.store.errors import StoreBrokenError, StoreDamagedError, StoreError, StoreFullError
 from lichtmast.store.folder import StoreFolder
 from lichtmast.store.journal import Journal, Prepared, read
 from lichtmast.store.pending import Commit, PendingCommits, gathered
@@ -25,6 +27,10 @@ from lichtmast.store.port import Batch
 from lichtmast.store.sealed import SealedFiles
 from lichtmast.store.settings import DAY_US, StoreSettings
 from lichtmast.store.view import Readers, View, absorbed_upto, open_view, read_catalogue, read_days
+
+CHECKPOINT_ROOM: Final = 2
+CHECKPOINT_ROOM_BYTES: Final = 16 * 1024 * 1024
+"""Free disk that a checkpoint or a sealing wants: so many times the write-ahead log, and this."""
 
 
 @dataclass(slots=True)
@@ -92,8 +98,13 @@ class Engine:
             # Before the transaction: what is absorbed in between is in both, and the view leaves the copy out.
             with self._picture_lock:
                 pending, catalogue = self._pending.all(), self._catalogue
-            with open_view(self.connection, self.folder, pending, self.sealed_files, catalogue) as view:
-                yield view
+            try:
+                with open_view(self.connection, self.folder, pending, self.sealed_files, catalogue) as view:
+                    yield view
+            except duckdb.FatalException as error:
+                raise StoreBrokenError(f"{self.folder.root}: the database gave up; restart Lichtmast") from error
+            except duckdb.Error as error:
+                raise StoreError(f"{self.folder.root} did not answer a question; the cause says why") from error
 
     def commit(self, batch: Batch, number: int) -> Commit:
         """Make a batch durable and visible. The caller holds the commit lock."""
@@ -165,6 +176,8 @@ class Engine:
                 yield change
                 catalogue = read_catalogue(self._writer) if change.touches_catalogue() else None
                 self._writer.commit()
+            except duckdb.FatalException as error:
+                raise StoreBrokenError(f"{self.folder.root}: the database gave up; restart Lichtmast") from error
             except duckdb.Error as error:
                 self._undo()
                 where = self.folder.root
@@ -217,13 +230,18 @@ class Engine:
     def checkpoint(self) -> bool:
         """Move the write-ahead log into the database file; commits wait meanwhile. False where a reader prevents it.
 
-        DuckDB cannot while a reader is older than the last committed deletion; the caller tries again later.
+        DuckDB cannot while a reader is older than the last committed deletion, and gives up for good where the disk is
+        full; the caller tries again later.
         """
+        if shutil.disk_usage(self.folder.root).free < CHECKPOINT_ROOM * self.folder.wal_bytes() + CHECKPOINT_ROOM_BYTES:
+            return False
         with self._write_lock:
             try:
                 self.connection.execute("CHECKPOINT")
             except duckdb.TransactionException:
                 return False
+            except duckdb.FatalException as error:
+                raise StoreBrokenError(f"{self.folder.root}: the database gave up in a checkpoint") from error
             self.checkpoint_at_us = self.clock_us()
             return True
 

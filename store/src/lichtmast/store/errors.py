@@ -4,7 +4,8 @@ StoreError
 ├── StoreLockedError    another running Lichtmast has the folder open
 ├── StoreDamagedError   the folder does not hold what its catalogue or journal says; restore the named file
 ├── OffsetError         a batch does not advance its log's offset: it was stored before, or the log restarted
-└── StoreFullError      the disk or the memory limit is exhausted; nothing was written
+├── StoreFullError      the disk or the memory limit is exhausted; nothing was written
+└── StoreBrokenError    the database gave up; what was committed is on disk, and the store has to be opened anew
 """
 
 
@@ -26,3 +27,7 @@ class OffsetError(StoreError):
 
 class StoreFullError(StoreError):
     """No room on disk or within the memory limit; nothing of the write is there."""
+
+
+class StoreBrokenError(StoreError):
+    """The database gave up, as in a checkpoint on a full disk; what was committed is found when it is opened anew."""

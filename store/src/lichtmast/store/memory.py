@@ -16,6 +16,7 @@ from lichtmast.store.audit import COUNTS_SCHEMA
 from lichtmast.store.errors import OffsetError, StoreError
 from lichtmast.store.export import spreadsheet_safe
 from lichtmast.store.port import (
+    EXISTING_SCHEMA,
     LEDGER_SCHEMA,
     OBSERVATION_SCHEMA,
     PROGRESS_SCHEMA,
@@ -97,13 +98,15 @@ class MemoryStore:
         ]
         return pa.Table.from_pylist(rows, AGGREGATE_SCHEMA)
 
-    def existing_times(self, keys: pa.Table) -> pa.Table:
-        """Of (datastream_id, phenomenon_time) keys, those that are stored already."""
-        held = {(row["datastream_id"], row["phenomenon_time"]) for row in self._observations}
+    def existing(self, keys: pa.Table) -> pa.Table:
+        """EXISTING_SCHEMA: of (datastream_id, phenomenon_time) keys those that are stored, each with its result."""
         asked = {(row["datastream_id"], row["phenomenon_time"]) for row in keys.to_pylist()}
-        names = ("datastream_id", "phenomenon_time")
-        schema = pa.schema([OBSERVATION_SCHEMA.field(name) for name in names])
-        return pa.Table.from_pylist([dict(zip(names, key, strict=True)) for key in sorted(held & asked)], schema)
+        found: dict[tuple[int, int], dict[str, object]] = {}
+        for row in self._observations:
+            key = (row["datastream_id"], row["phenomenon_time"])
+            if key in asked:
+                found.setdefault(key, {name: row[name] for name in EXISTING_SCHEMA.names})
+        return pa.Table.from_pylist([found[key] for key in sorted(found)], EXISTING_SCHEMA)
 
     def digests(self, keys: Sequence[PackKey]) -> dict[PackKey, int]:
         """The payload digest of each pack that the ledger holds as stored or quarantined."""
@@ -179,7 +182,12 @@ class MemoryStore:
             "readings_by_ledger": sum(row["readings"] for row in self._ledger if row["outcome"] == Outcome.STORED),
             "erased_total": self._erased,
             "double_packs": sum(1 for key in set(keys) if keys.count(key) > 1),
+            "positions_unaccounted": self._unaccounted(),
         }
+
+    def _unaccounted(self) -> int:
+        positions = {row["log_seq"] for row in self._ledger}
+        return max(positions) - min(positions) + 1 - len(positions) if len(self._offsets) == 1 and positions else 0
 
     def erase(self, datastream_id: int, start_us: int, end_us: int) -> int:
         """Remove observations for good; returns how many rows went."""

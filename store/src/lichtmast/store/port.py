@@ -23,6 +23,10 @@ OBSERVATION_SCHEMA: Final = pa.schema(
     ]
 )
 
+EXISTING_SCHEMA: Final = pa.schema(
+    [OBSERVATION_SCHEMA.field(name) for name in ("datastream_id", "phenomenon_time", "result", "result_text")]
+)
+
 LEDGER_SCHEMA: Final = pa.schema(
     [
         pa.field("device", pa.string(), nullable=False),  # tenant/device, or the empty string where unknown
@@ -123,8 +127,8 @@ class ObservationStore(Protocol):
     def aggregate(self, datastream_id: int, start_us: int, end_us: int, bucket_us: int) -> pa.Table:
         """Columns bucket (start, int64), count, mean, minimum, maximum; buckets start at multiples of bucket_us."""
 
-    def existing_times(self, keys: pa.Table) -> pa.Table:
-        """Of (datastream_id, phenomenon_time) keys, those that are stored already."""
+    def existing(self, keys: pa.Table) -> pa.Table:
+        """EXISTING_SCHEMA: of (datastream_id, phenomenon_time) keys those that are stored, each with its result."""
 
     def digests(self, keys: Sequence[PackKey]) -> dict[PackKey, int]:
         """The payload digest of each pack that the ledger holds as stored or quarantined."""

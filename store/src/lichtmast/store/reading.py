@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from lichtmast.store.days import LEDGER, OBSERVATIONS, Kind, id_filter
 from lichtmast.store.errors import StoreError
 from lichtmast.store.latest import LatestReadings
-from lichtmast.store.port import OBSERVATION_SCHEMA, PROGRESS_SCHEMA, Outcome, PackKey
+from lichtmast.store.port import EXISTING_SCHEMA, OBSERVATION_SCHEMA, PROGRESS_SCHEMA, Outcome, PackKey
 from lichtmast.store.progress import progress_sql
 from lichtmast.store.settings import DAY_US
 from lichtmast.store.view import TIME_MAX, TIME_MIN, View, number
@@ -111,13 +111,11 @@ def aggregate(view: View, datastream_id: int, start_us: int, end_us: int, bucket
     )
 
 
-def existing_times(view: View, keys: pa.Table) -> pa.Table:
-    """Of (datastream_id, phenomenon_time) keys, those that are stored."""
-    keys = keys.select(["datastream_id", "phenomenon_time"]).cast(
-        pa.schema([OBSERVATION_SCHEMA.field("datastream_id"), OBSERVATION_SCHEMA.field("phenomenon_time")])
-    )
+def existing(view: View, keys: pa.Table) -> pa.Table:
+    """EXISTING_SCHEMA: those of the (datastream_id, phenomenon_time) keys that are stored, and a result of each."""
     if not keys.num_rows:
-        return keys
+        return EXISTING_SCHEMA.empty_table()
+    keys = keys.select(["datastream_id", "phenomenon_time"])
     span = pc.min_max(keys["phenomenon_time"])
     ids = pc.min_max(keys["datastream_id"])
     rows = view.rows(
@@ -125,13 +123,13 @@ def existing_times(view: View, keys: pa.Table) -> pa.Table:
         span["min"].as_py(),
         span["max"].as_py() + 1,
         f"datastream_id BETWEEN {ids['min'].as_py()} AND {ids['max'].as_py()}",
-        "datastream_id, phenomenon_time",
+        ", ".join(EXISTING_SCHEMA.names),
     )
     found = view.connection.sql(
-        "SELECT DISTINCT datastream_id, phenomenon_time FROM keys"  # noqa: S608 - names and numbers of ours
-        f" SEMI JOIN {rows} USING (datastream_id, phenomenon_time)"
+        "SELECT datastream_id, phenomenon_time, any_value(result) AS result, any_value(result_text) AS result_text"  # noqa: S608 - names and numbers of ours
+        f" FROM {rows} SEMI JOIN keys USING (datastream_id, phenomenon_time) GROUP BY ALL"
     )
-    return found.to_arrow_table().cast(keys.schema)
+    return found.to_arrow_table().cast(EXISTING_SCHEMA)
 
 
 def digests(view: View, keys: Sequence[PackKey]) -> dict[PackKey, int]:

@@ -26,7 +26,7 @@ from lichtmast.ingest.pipeline.sequence import Sequences
 from lichtmast.ingest.pipeline.transform import Settled, Transform
 from lichtmast.ingest.pipeline.upkeep import Upkeep
 from lichtmast.registry.directory import Directory
-from lichtmast.store.errors import StoreError
+from lichtmast.store.errors import StoreBrokenError, StoreError
 from lichtmast.store.port import Batch, ObservationStore
 from lichtmast.wire import topics
 from lichtmast.wire.profile import load_profiles
@@ -138,6 +138,8 @@ class Pipeline:
                     before = self.statistics.batches
                     try:
                         await self._run_once()
+                    except StoreBrokenError:
+                        raise  # nothing here can mend it; whoever runs us starts us again
                     except (IngestError, StoreError) as error:
                         _log.warning("pipeline_restart reason=%s retry_in_s=%.1f", error, delay_s)
                     except Exception:  # noqa: BLE001 - the outermost loop of this task

@@ -49,6 +49,8 @@ class Upkeep:
                     await self._let_go()
             except (IngestError, StoreError) as error:
                 _log.warning("upkeep_failed reason=%s retry_in_s=%.0f", error, MAINTAIN_S)
+            except Exception:  # noqa: BLE001 - the outermost loop of this task
+                _log.exception("upkeep_failed retry_in_s=%.0f", MAINTAIN_S)
 
     async def _let_go(self) -> None:
         """Messages older than their term, or all that are stored where the log grows large."""
