@@ -185,10 +185,9 @@ class Pipeline:
                     continue
                 prepared = await self._prepare(messages, transform)
                 settled = await self._settle(prepared, transform, position.name, committing)
-                await self._publish(log, settled.batch)
                 if committing is not None:
                     await committing
-                committing = asyncio.ensure_future(self._commit(settled))
+                committing = asyncio.ensure_future(self._finish(log, settled))
                 if len(messages) < FULL_ENOUGH:
                     await committing
                     await asyncio.sleep(0 if self._careful_left else LINGER_S)
@@ -236,7 +235,9 @@ class Pipeline:
             await log.append(topics.OBSERVATIONS_SUBJECT, message)
         self._published = (batch.log, batch.offset)
 
-    async def _commit(self, settled: Settled) -> None:
+    async def _finish(self, log: Log, settled: Settled) -> None:
+        """To the OBSERVATIONS log, then to the store, and only then to the devices."""
+        await self._publish(log, settled.batch)
         await self._in_writer(lambda: self._store.commit(settled.batch))
         self.statistics.add(settled)
         self._acks.offer(settled.standings)
