@@ -8,6 +8,7 @@ unacknowledged.
 live    packs are sent as fast as the broker takes them while the pipeline stores them; the clock stops when all are
         committed.
 drain   the log is filled while the pipeline is stopped; the clock runs from its start until all are committed.
+bare    the same load into the least that could take it (see `bare`), for a ratio that the machine's drift leaves alone.
 rss     another run: the whole `lichtmast up`, pages included, and its broker, with 5,000 clients connected and
         subscribed to their acknowledgements, sending a pack a minute each; the highest seen.
 
@@ -35,6 +36,7 @@ import psutil
 
 DEVICES = 5_000
 ROUNDS = 5
+BARE_ROUNDS = 3
 LIVE_PACKS = 200_000
 DRAIN_PACKS = 200_000
 CONNECTIONS = 16
@@ -74,6 +76,7 @@ async def serve(folder: Path) -> None:
             announcing = asyncio.create_task(announcer.run())
             pipeline: Pipeline | None = None
             running: asyncio.Task[None] | None = None
+            counted = {"packs": 0, "ready": 0}
             orders = asyncio.StreamReader()
             await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
             while order := (await orders.readline()).decode().strip():
@@ -83,6 +86,13 @@ async def serve(folder: Path) -> None:
                     )
                     running = asyncio.create_task(pipeline.run())
                     await pipeline.ready.wait()
+                elif order == "bare":
+                    counted.update(packs=0, ready=0)
+                    running = asyncio.create_task(
+                        bare(broker.client_url, broker.user, broker.password, folder, counted)
+                    )
+                    while not counted["ready"]:
+                        await asyncio.sleep(0.01)
                 elif order == "stop" and running is not None:
                     running.cancel()
                     await asyncio.gather(running, return_exceptions=True)
@@ -97,6 +107,7 @@ async def serve(folder: Path) -> None:
                     "batches": done.batches if done else 0,
                     "restarts": done.restarts if done else 0,
                     "announced": announcer.announced,
+                    "bare": counted["packs"],
                 }
                 print(json.dumps(answer), flush=True)
             announcing.cancel()
@@ -104,6 +115,48 @@ async def serve(folder: Path) -> None:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
         store.close()
+
+
+async def bare(url: str, user: str, password: str, folder: Path, counted: dict[str, int]) -> None:
+    """The least that could move packs from the log to disk: no identity, no order, no ledger, no acknowledgements.
+
+    Fetch, decode, one range check, one Arrow insert with fsync into DuckDB. What Lichtmast does beyond this is the
+    difference; measured in the same run because the machine's speed drifts.
+    """
+    import duckdb
+    import msgspec
+    import numpy as np
+    import pyarrow as pa
+
+    from lichtmast.ingest.decode import Record
+    from lichtmast.ingest.log import Log, Reader
+    from lichtmast.wire import topics
+
+    decode = msgspec.json.Decoder(list[Record]).decode
+    database = duckdb.connect(str(folder / f"bare-{time.time_ns()}.duckdb"), config={"threads": 1})
+    database.execute("SET checkpoint_threshold = '1TB'")
+    database.execute("CREATE TABLE o (name VARCHAR, time DOUBLE, value DOUBLE)")
+    async with Log(url, user, password) as log:
+        after = (await log.extent(topics.READINGS_STREAM)).last
+        async with Reader(log, topics.READINGS_STREAM, after) as reader:
+            counted["ready"] = 1
+            while True:
+                messages = await reader.fetch()
+                if not messages:
+                    continue
+                packs = [decode(message.payload) for message in messages]
+                flat = [record for pack in packs for record in pack]
+                value = np.array([record.v for record in flat])
+                inside = (value > -1e9) & (value < 1e9)
+                rows = pa.table(  # noqa: F841 - DuckDB finds it by its name
+                    {
+                        "name": [record.n for record in flat],
+                        "time": np.repeat([pack[0].bt for pack in packs], [len(pack) for pack in packs]),
+                        "value": np.where(inside, value, np.nan),
+                    }
+                )
+                await asyncio.to_thread(database.execute, "INSERT INTO o SELECT * FROM rows")
+                counted["packs"] += len(messages)
 
 
 class Server:
@@ -125,11 +178,11 @@ class Server:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def wait_packs(self, count: int, timeout_s: float) -> dict[str, Any]:
+    def wait_packs(self, count: int, timeout_s: float, counter: str = "packs") -> dict[str, Any]:
         until_s = time.monotonic() + timeout_s
         while time.monotonic() < until_s:
             state = self.order("state")
-            if state["packs"] >= count:
+            if state[counter] >= count:
                 return state
             time.sleep(0.02)
         raise SystemExit(f"only {self.order('state')} of {count} packs were stored in {timeout_s} s")
@@ -377,6 +430,17 @@ def run(server: Server) -> dict[str, Any]:
         after = server.wait_packs(DRAIN_PACKS, 120)
         drain.append(DRAIN_PACKS / (time.perf_counter() - started_s))
         say(f"drain {number + 1}: {drain[-1]:,.0f} packs/s")
+    server.order("stop")
+    server.order("bare")
+    bare_live, bare_cpu = [], []
+    for number in range(1, BARE_ROUNDS + 1):
+        before_s = server.order("state")["cpu_s"]
+        started_s = time.perf_counter()
+        send(port, fleet, LIVE_PACKS)
+        cpu_s = server.wait_packs(number * LIVE_PACKS, 120, "bare")["cpu_s"]
+        bare_live.append(LIVE_PACKS / (time.perf_counter() - started_s))
+        bare_cpu.append((cpu_s - before_s) / LIVE_PACKS * 1e6)
+        say(f"bare {number}: {bare_live[-1]:,.0f} packs/s, {bare_cpu[-1]:.1f} us a pack")
     pids = (server.process.pid, after["broker_pid"])
     if after["quarantined"] or after["duplicates"]:
         raise SystemExit(f"packs were refused or doubled: {after}")
@@ -386,6 +450,9 @@ def run(server: Server) -> dict[str, Any]:
         "cpu_us_per_pack": round(statistics.median(cpu), 2),
         "broker_cpu_us_per_pack": round(statistics.median(broker_cpu), 2),
         "load_cpu_us_per_pack": round(statistics.median(load_cpu), 2),
+        "bare_live_packs_per_s": round(statistics.median(bare_live)),
+        "bare_cpu_us_per_pack": round(statistics.median(bare_cpu), 2),
+        "ratio_to_bare": round(statistics.median(live) / statistics.median(bare_live), 2),
         "load_rss_mb": round(sum(psutil.Process(pid).memory_info().rss for pid in pids) / 1e6, 1),
         "live_readings_per_s": round(statistics.median(live) * READINGS),
         "pack_bytes": len(fleet.example),
