@@ -148,13 +148,14 @@ async def bare(url: str, user: str, password: str, folder: Path, counted: dict[s
                 flat = [record for pack in packs for record in pack]
                 value = np.array([record.v for record in flat])
                 inside = (value > -1e9) & (value < 1e9)
-                rows = pa.table(  # noqa: F841 - DuckDB finds it by its name
+                rows = pa.table(
                     {
                         "name": [record.n for record in flat],
                         "time": np.repeat([pack[0].bt for pack in packs], [len(pack) for pack in packs]),
                         "value": np.where(inside, value, np.nan),
                     }
                 )
+                database.register("rows", rows)
                 await asyncio.to_thread(database.execute, "INSERT INTO o SELECT * FROM rows")
                 counted["packs"] += len(messages)
 

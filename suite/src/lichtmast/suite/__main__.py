@@ -11,7 +11,6 @@ import typer
 from rich.text import Text
 
 from lichtmast.api import ServerError
-from lichtmast.firmware_sim import SpecError, TownError
 from lichtmast.ingest.errors import IngestError
 from lichtmast.registry import RegistryError
 from lichtmast.store import StoreError
@@ -23,7 +22,7 @@ from lichtmast.suite.commands.output import messages
 from lichtmast.suite.commands.up import up
 from lichtmast.suite.errors import SuiteError
 
-EXPECTED = (SuiteError, StoreError, RegistryError, IngestError, ServerError, SpecError, TownError, OSError, ValueError)
+EXPECTED = (SuiteError, StoreError, RegistryError, IngestError, ServerError, OSError, ValueError)
 
 app = typer.Typer(
     name="lichtmast",

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from typing import Final
 
 from lichtmast.suite.errors import SuiteError
+
+TOWN_SEED: Final = 402
+"""What makes every simulated town the same, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from lichtmast.registry.lookalike import write_bgt
 from lichtmast.registry.records import AssetRecord
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.errors import SuiteError
+from lichtmast.suite.settings import TOWN_SEED
 
 TENANT: Final = "gm0402"
 TENANT_NAME: Final = "Hilversum"
-SEED: Final = 402
 _REAL: Final = Path("shared/data/hilversum_bgt/bgt_paal.gml")
 THINGS_PAGE: Final = 1_000
 
@@ -29,7 +29,7 @@ def furnish(registry: Registry, folder: Path) -> str:
     source = next((base / _REAL for base in (Path.cwd().parent, Path.cwd()) if (base / _REAL).exists()), None)
     if source is None:
         source = folder / "lookalike.gml"
-        write_bgt(source, seed=SEED)
+        write_bgt(source, seed=TOWN_SEED)
         told = "an invented neighbourhood"
     else:
         told = "Hilversum (BGT)"
@@ -44,7 +44,7 @@ def settle(registry: Registry, count: int | None) -> list[DeviceSpec]:
     assets = _assets(registry)
     by_key = {asset.source_id: asset.id for asset in assets}
     places = [(asset.source_id, asset.longitude, asset.latitude) for asset in assets]
-    specs = hang_devices(places, tenant=TENANT, count=count or len(assets) + len(assets) // 3, seed=SEED)
+    specs = hang_devices(places, tenant=TENANT, count=count or len(assets) + len(assets) // 3, seed=TOWN_SEED)
     registry.register_devices(
         [NewDevice(spec.device, spec.profile, by_key[spec.asset], DeviceStatus.ACTIVE) for spec in specs],
         at_us=now_us(),

@@ -5,20 +5,21 @@ import tempfile
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import psutil
 import typer
 import uvloop
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from lichtmast.firmware_sim import Ledger, Town
-from lichtmast.suite import virtual_town
 from lichtmast.suite.audit import Audit, audit
 from lichtmast.suite.commands.output import JsonOption, console, log_to_stderr, messages, print_json
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.service import Service, running
-from lichtmast.suite.settings import Settings
+from lichtmast.suite.settings import TOWN_SEED, Settings
+
+if TYPE_CHECKING:
+    from lichtmast.firmware_sim import Ledger
 
 DRAIN_TIMEOUT_S = 60.0
 INTERVAL_S = 1.0
@@ -30,7 +31,7 @@ def demo(
     hostile: Annotated[
         int, typer.Option(min=0, help="How many packs are wrong on purpose, to see the quarantine.")
     ] = 0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same town.")] = virtual_town.SEED,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same town.")] = TOWN_SEED,
     *,
     as_json: JsonOption = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every event, not only warnings.")] = False,
@@ -51,6 +52,9 @@ def demo(
 
 
 async def _demo(folder: Folder, devices: int, seconds: int, hostile: int, seed: int) -> dict[str, Any]:
+    from lichtmast.firmware_sim import Town  # noqa: PLC0415 - ten megabytes that the other commands have no use for
+    from lichtmast.suite import virtual_town  # noqa: PLC0415
+
     progress = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=messages)
     with progress if messages.is_terminal else nullcontext():
         doing = progress.add_task("Starting", total=None)
@@ -76,7 +80,7 @@ async def _demo(folder: Folder, devices: int, seconds: int, hostile: int, seed: 
 
 
 def _account(
-    service: Service, ledger: Ledger, account: Audit, took_s: float, ipv4_sockets: int, *, drained: bool
+    service: Service, ledger: "Ledger", account: Audit, took_s: float, ipv4_sockets: int, *, drained: bool
 ) -> dict[str, Any]:
     """The devices' own books held against the store's.
 

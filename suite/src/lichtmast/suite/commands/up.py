@@ -8,12 +8,10 @@ import typer
 import uvloop
 from rich.table import Table
 
-from lichtmast.firmware_sim import Town
-from lichtmast.suite import virtual_town
 from lichtmast.suite.commands.output import DataOption, console, log_to_stderr, messages
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.service import Service, running
-from lichtmast.suite.settings import Settings
+from lichtmast.suite.settings import TOWN_SEED, Settings
 
 
 def up(  # noqa: PLR0913 - one parameter an option
@@ -49,30 +47,36 @@ def up(  # noqa: PLR0913 - one parameter an option
 
 
 async def _up(folder: Folder, settings: Settings, *, town: bool, devices: int | None, interval_s: float) -> None:
+    if town:
+        from lichtmast.suite import virtual_town  # noqa: PLC0415 - ten megabytes that a real town has no use for
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    with messages.status("Starting"):
-        service = running(folder, settings)
-        running_service = await service.__aenter__()
+    starting = messages.status("Starting")
+    starting.start()
     try:
-        where = await asyncio.to_thread(virtual_town.furnish, running_service.registry, folder.path) if town else ""
-        _tell(running_service, where)
-        if town:
-            await _live(running_service, devices, interval_s, stop)
-        else:
-            await stop.wait()
-        messages.print("Stopping; what was acknowledged is on disk.")
+        async with running(folder, settings) as service:
+            where = await asyncio.to_thread(virtual_town.furnish, service.registry, folder.path) if town else ""
+            starting.stop()
+            _tell(service, where)
+            if town:
+                await _live(service, devices, interval_s, stop)
+            else:
+                await stop.wait()
+            messages.print("Stopping; what was acknowledged is on disk.")
     finally:
-        await service.__aexit__(None, None, None)
+        starting.stop()
 
 
 async def _live(service: Service, devices: int | None, interval_s: float, stop: asyncio.Event) -> None:
     """The town, until told to stop."""
+    from lichtmast.firmware_sim import Town  # noqa: PLC0415 - as above
+    from lichtmast.suite import virtual_town  # noqa: PLC0415
+
     specs = await asyncio.to_thread(virtual_town.settle, service.registry, devices)
     await service.wait_registered()
-    async with Town(specs, seed=virtual_town.SEED, interval_s=interval_s, mqtt=service.mqtt, coap=service.coap) as town:
+    async with Town(specs, seed=TOWN_SEED, interval_s=interval_s, mqtt=service.mqtt, coap=service.coap) as town:
         living = asyncio.create_task(town.run(None), name="town")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
