@@ -57,6 +57,7 @@ def say(text: str) -> None:
 async def serve(folder: Path) -> None:
     from lichtmast.ingest.announcer import Announcer
     from lichtmast.ingest.broker import Broker, BrokerSettings
+    from lichtmast.ingest.calm import calm_collector
     from lichtmast.ingest.log import Log
     from lichtmast.ingest.pipeline.run import Pipeline
     from lichtmast.registry import DeviceStatus, NewDevice, Registry
@@ -86,6 +87,7 @@ async def serve(folder: Path) -> None:
                     )
                     running = asyncio.create_task(pipeline.run())
                     await pipeline.ready.wait()
+                    calm_collector()
                 elif order == "bare":
                     counted.update(packs=0, ready=0)
                     running = asyncio.create_task(

@@ -54,7 +54,7 @@ class BrokerSettings:
     mqtt_port: int = 1883
     client_port: int = 0
     sync_interval: str = "always"
-    memory_limit_mb: int = 256
+    memory_limit_mb: int = 160
     connections_max: int = 20_000
 
     def __post_init__(self) -> None:

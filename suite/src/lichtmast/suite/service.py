@@ -21,6 +21,7 @@ from lichtmast.api import ApiSettings, Broadcaster, create_app, open_socket, ser
 from lichtmast.ingest import observations
 from lichtmast.ingest.announcer import Announcer
 from lichtmast.ingest.broker import Broker, BrokerSettings
+from lichtmast.ingest.calm import calm_collector
 from lichtmast.ingest.coap.door import CoapDoor
 from lichtmast.ingest.coap.settings import CoapSettings
 from lichtmast.ingest.errors import LogError
@@ -169,6 +170,7 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
         )
         async with asyncio.timeout(READY_TIMEOUT_S):
             await pipeline.ready.wait()
+        calm_collector()
         broadcaster = Broadcaster()
         listener = open_socket(settings.host, settings.http_port)
         service = Service(
