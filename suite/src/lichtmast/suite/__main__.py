@@ -3,6 +3,8 @@
 Expected failures are one line on stderr and exit code 1; anything else is a bug and shows its trace.
 """
 
+import logging
+import os
 import sys
 from collections.abc import Iterator
 from typing import NoReturn
@@ -39,24 +41,32 @@ app.command()(audit)
 app.command()(export)
 
 
-def main() -> None:
-    """Run the command line."""
+def main() -> NoReturn:
+    """Run the command line, and end with its exit code."""
+    code = 0
     try:
         app()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(bool(end.code))
     except EXPECTED as error:
-        _tell([error])
+        code = _tell([error])
     except ExceptionGroup as group:
         expected, unexpected = group.split(EXPECTED)
         if unexpected is not None:
             raise
-        _tell(list(_leaves(expected)))
+        code = _tell(list(_leaves(expected)))
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All is closed and written. The interpreter's own end would make DuckDB's binding print a page about its leaks.
+    os._exit(code)
 
 
-def _tell(errors: list[Exception]) -> NoReturn:
-    """Say each once, and end."""
+def _tell(errors: list[Exception]) -> int:
+    """Say each once; the exit code."""
     for text in dict.fromkeys(str(error) or repr(error) for error in errors):
         messages.print(Text.assemble(("lichtmast: ", "bold red"), text))
-    sys.exit(1)
+    return 1
 
 
 def _leaves(group: BaseException | None) -> Iterator[Exception]:
