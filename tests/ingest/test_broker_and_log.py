@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -17,7 +18,7 @@ from xxhash import xxh3_64_intdigest
 
 from lichtmast.ingest import observations
 from lichtmast.ingest.announcer import Announcer
-from lichtmast.ingest.broker import Broker, BrokerSettings, find_server
+from lichtmast.ingest.broker import DISK_FULL_BYTES, Broker, BrokerSettings, find_server
 from lichtmast.ingest.errors import BrokerError, LogError
 from lichtmast.ingest.log import Log, LogSettings, Reader
 from lichtmast.ingest.pipeline.position import Position, locate
@@ -129,6 +130,42 @@ def test_a_reader_gets_everything_in_order_from_behind_its_position(tmp_path: Pa
                 assert await reader.fetch() == []
 
     asyncio.run(scene())
+
+
+def test_the_broker_is_restarted_when_its_disk_has_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that met a full disk refuses messages until its server starts anew."""
+    room = DISK_FULL_BYTES * 100
+
+    async def scene() -> None:
+        nonlocal room
+        async with broker_and_log(tmp_path) as (broker, _):
+            monkeypatch.setattr("lichtmast.ingest.broker.shutil.disk_usage", lambda _: SimpleNamespace(free=room))
+            healing = asyncio.create_task(broker.heal(wait_s=0.01))
+            before = broker.pid
+            await asyncio.sleep(0.1)
+            room = DISK_FULL_BYTES - 1
+            await asyncio.sleep(0.1)
+            assert (broker.pid, broker.restarts) == (before, 0), "nothing to gain while the disk is full"
+            room = DISK_FULL_BYTES * 3
+            await wait_restarted(broker, before)
+            await asyncio.sleep(0.1)
+            assert broker.restarts == 1
+            healing.cancel()
+            await asyncio.gather(healing, return_exceptions=True)
+
+    asyncio.run(scene())
+
+
+def test_streams_are_sized_by_the_disk_and_kept_when_they_are_there(tmp_path: Path) -> None:
+    async def scene() -> tuple[int, int]:
+        async with Broker(BrokerSettings(tmp_path, mqtt_port=0)) as broker:
+            sizes = []
+            for free_bytes in (1_000_000_000, 5_000_000_000):
+                async with Log(broker.client_url, broker.user, broker.password, free_bytes=free_bytes) as log:
+                    sizes.append((await log.extent(topics.READINGS_STREAM)).bytes_max)
+            return sizes[0], sizes[1]
+
+    assert asyncio.run(scene()) == (400_000_000, 400_000_000)
 
 
 class Cutter:

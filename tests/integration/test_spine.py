@@ -163,6 +163,7 @@ def test_utrecht_is_imported_as_its_source_note_predicts(tmp_path: Path) -> None
         (("export", "x.csv", "--from", "2026-02-02", "--to", "2026-02-01"), "--from"),
         (("import", "bgt", "nothing.gml", "--tenant", "gm0402"), "nothing.gml"),
         (("up", "--http-port", "99999"), "65535"),
+        (("up", "--devices", "5"), "--town"),
     ],
 )
 def test_wrong_words_are_answered_with_what_to_mend(words: tuple[str, ...], said: str, tmp_path: Path) -> None:

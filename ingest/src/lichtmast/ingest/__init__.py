@@ -3,7 +3,7 @@
 from lichtmast.ingest.announcer import Announcer
 from lichtmast.ingest.broker import Broker, BrokerSettings
 from lichtmast.ingest.coap import CoapDoor, CoapSettings
-from lichtmast.ingest.errors import BrokerError, IngestError, LogError, PipelineError
+from lichtmast.ingest.errors import BrokerError, IngestError, LogError
 from lichtmast.ingest.inspector import Inspector
 from lichtmast.ingest.log import Log, LogSettings
 from lichtmast.ingest.pipeline.run import Pipeline
@@ -21,5 +21,4 @@ __all__ = [
     "LogError",
     "LogSettings",
     "Pipeline",
-    "PipelineError",
 ]

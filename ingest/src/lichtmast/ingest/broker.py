@@ -164,10 +164,11 @@ class Broker:
                 if not was_full:
                     _log.error("disk_full folder=%s free_bytes=%d", self.settings.folder, free)
                 was_full = True
-            elif was_full and free > 2 * DISK_FULL_BYTES and self._process is not None:
+            elif was_full and free > 2 * DISK_FULL_BYTES:
                 _log.warning("broker_restarted_after_full_disk free_bytes=%d", free)
                 was_full = False
-                self._process.kill()  # what it acknowledged is on disk; SIGTERM can hang on the stream that is stuck
+                if self._process is not None and self._process.returncode is None:
+                    self._process.kill()  # what it acknowledged is on disk; SIGTERM can hang on the stuck stream
             await asyncio.sleep(wait_s)
 
     async def stop(self) -> None:

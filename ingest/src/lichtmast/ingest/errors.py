@@ -2,8 +2,7 @@
 
 IngestError
 ├── BrokerError     the nats-server cannot be found, started or reached
-├── LogError        a stream is missing, damaged or refuses a message
-└── PipelineError   the pipeline met a state that it must not go on from
+└── LogError        a stream is missing, damaged or refuses a message
 """
 
 
@@ -17,7 +16,3 @@ class BrokerError(IngestError):
 
 class LogError(IngestError):
     """A stream is missing, damaged or refuses a message."""
-
-
-class PipelineError(IngestError):
-    """The pipeline met a state that it must not go on from; it starts again behind the store's offset."""

@@ -229,7 +229,8 @@ class Pipeline:
 
     async def _publish(self, log: Log, batch: Batch) -> None:
         """Give the batch to the OBSERVATIONS log, but not again when only its commit had failed."""
-        if self._published == (batch.log, max(batch.offset, self._published[1])):
+        published_log, published_upto = self._published
+        if batch.log == published_log and batch.offset <= published_upto:
             return
         for message in observations.encode(batch.observations):
             await log.append(topics.OBSERVATIONS_SUBJECT, message)

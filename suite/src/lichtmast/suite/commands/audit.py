@@ -55,7 +55,11 @@ def _show(told: dict[str, Any]) -> None:
         f"sent {told['sent']} = stored {told['stored']} + quarantined {told['quarantined']} "
         f"+ duplicates {told['duplicates']} + missing {told['missing']}"
     )
-    if told["waiting"]:
+    if told["waiting"] is None:
+        console.print(
+            "The log was not asked, as Lichtmast is not running: it may hold messages that are not stored yet."
+        )
+    elif told["waiting"]:
         console.print(f"{told['waiting']} messages of the log are still to be stored")
     for fault in told["faults"]:
         console.print(f"[bold red]fault[/]: {fault}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 import uvloop
@@ -12,6 +12,8 @@ from lichtmast.suite.commands.output import DataOption, console, log_to_stderr, 
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.service import Service, running
 from lichtmast.suite.settings import TOWN_SEED, Settings
+
+INTERVAL_S: Final = 10.0
 
 
 def up(  # noqa: PLR0913 - one parameter an option
@@ -25,8 +27,11 @@ def up(  # noqa: PLR0913 - one parameter an option
         typer.Option(min=1, max=5_000, help="Devices of the town. Default: a lamp on each lamppost, and some sensors."),
     ] = None,
     interval_s: Annotated[
-        float, typer.Option(min=0.1, help="Seconds between two packs of a device of the town.")
-    ] = 10.0,
+        float | None,
+        typer.Option(
+            min=0.1, help="Seconds between two packs of a device of the town. Default: 10.", show_default=False
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="IPv6 loopback address to listen on.")] = "::1",
     http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Pages and API; 0 takes a free port.")] = 8080,
     mqtt_port: Annotated[int, typer.Option(min=0, max=65_535, help="MQTT; 0 takes a free port.")] = 1883,
@@ -41,9 +46,11 @@ def up(  # noqa: PLR0913 - one parameter an option
     Everything it keeps is in the data folder. Until devices have certificates it listens on loopback only.
     Ctrl-C or SIGTERM stops it; killing it loses nothing that was acknowledged.
     """
+    if not town and (devices is not None or interval_s is not None):
+        raise typer.BadParameter("--devices and --interval-s are the simulated town's; say --town too")
     log_to_stderr(verbose=verbose)
     settings = Settings(host, http_port, mqtt_port, coap_port, sync_interval)
-    uvloop.run(_up(Folder.choose(data), settings, town=town, devices=devices, interval_s=interval_s))
+    uvloop.run(_up(Folder.choose(data), settings, town=town, devices=devices, interval_s=interval_s or INTERVAL_S))
 
 
 async def _up(folder: Folder, settings: Settings, *, town: bool, devices: int | None, interval_s: float) -> None:
