@@ -184,7 +184,11 @@ def test_both_languages_have_the_same_words_and_pages_use_each_of_them() -> None
     sources = "".join(
         file.read_text("utf-8") for file in [*TEMPLATES.glob("templates/*.html"), *TEMPLATES.glob("p*.py")]
     )
-    made = {f"{state}{why}" for state in State for why in ("", "_why")} | {"doubt_out_of_range", "doubt_time_in_future"}
+    made = {f"{state}{why}" for state in State for why in ("", "_why")} | {
+        "doubt_out_of_range",
+        "doubt_time_in_future",
+        "doubt_time_uncertain",
+    }
     unused = [key for key in TEXTS["nl"] if not re.search(rf"\b{key}\b", sources) and key not in {*made, *SCRIPT_KEYS}]
     assert unused == []
     for key, text in TEXTS["nl"].items():

@@ -136,7 +136,7 @@ def test_every_member_says_the_same_of_licence_and_python(root: Path, members: l
 def test_the_lock_was_made_from_these_members(root: Path, members: list[Path]) -> None:
     locked = {one["name"]: one for one in toml(root / "uv.lock")["package"]}
     for member in members:
-        requires = locked[distribution_of(member)]["metadata"]["requires-dist"]
+        requires = locked[distribution_of(member)].get("metadata", {}).get("requires-dist", [])
         held = {one["name"]: Requirement(f"{one['name']}{one.get('specifier', '')}").specifier for one in requires}
         ours = {distribution_of(other) for other in members}
         wanted = {

@@ -23,7 +23,7 @@ from lichtmast.ingest.errors import BrokerError, LogError
 from lichtmast.ingest.log import Log, LogSettings, Reader
 from lichtmast.ingest.pipeline.position import Position, locate
 from lichtmast.store.port import OBSERVATION_SCHEMA
-from lichtmast.wire import topics
+from lichtmast.wire import DeviceId, topics
 
 pytestmark = pytest.mark.slow
 SUBJECT = topics.COAP_DOOR_SUBJECT
@@ -412,5 +412,26 @@ def test_an_announcement_reaches_its_device_also_after_the_broker_was_killed(tmp
                     await wait_restarted(broker, before)
             announcing.cancel()
             await asyncio.gather(announcing, return_exceptions=True)
+
+    asyncio.run(scene())
+
+
+def test_events_are_kept_per_device_up_to_their_bound(tmp_path: Path) -> None:
+    lamp, other = DeviceId("gm0402", "lamp-1"), DeviceId("gm0402", "lamp-2")
+
+    async def scene() -> None:
+        async with broker_and_log(tmp_path, LogSettings(events_per_subject_max=3)) as (_, log):
+            for number in range(5):
+                await log.append(topics.ev_subject(lamp), b"event %d" % number)
+                await log.append(topics.state_subject(lamp), b"state %d" % number)
+            await log.append(topics.ev_subject(other), b"another's")
+            for subject, kept in (
+                (topics.ev_subject(lamp), [b"event 2", b"event 3", b"event 4"]),
+                (topics.state_subject(lamp), [b"state 2", b"state 3", b"state 4"]),
+                (topics.ev_subject(other), [b"another's"]),
+                (topics.state_subject(other), []),
+            ):
+                held = await log.held_of(topics.EVENTS_STREAM, subject, 3)
+                assert [one.payload for one in held] == kept
 
     asyncio.run(scene())

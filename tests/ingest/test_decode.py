@@ -67,7 +67,9 @@ values: st.SearchStrategy[dict[str, object]] = st.one_of(
 )
 offsets = st.integers(-2_000_000, 200).map(lambda one: one / 1000)
 extras = st.dictionaries(
-    st.sampled_from(["foo", "must_", "bn", "bt", "bu", "bv", "bs", "bver", "s", "ut", "lm-seq", "lm-epoch"]),
+    st.sampled_from(
+        ["foo", "must_", "bn", "bt", "bu", "bv", "bs", "bver", "s", "ut", "lm-seq", "lm-epoch", "lm-dropped"]
+    ),
     st.sampled_from([1, 10, 0, -1, "", "x", "lx", None, True]),
     max_size=1,
 )

@@ -20,6 +20,7 @@ from lichtmast.store import Batch, StoreError
 from lichtmast.store.memory import MemoryStore
 from lichtmast.wire import DeviceId, load_profiles, topics
 from lichtmast.wire.acknowledgement import Acknowledgement, decode_acknowledgement
+from lichtmast.wire.faultpoint import arm, disarm
 
 pytestmark = pytest.mark.slow
 START_S = round(time.time(), 3)
@@ -182,6 +183,28 @@ def test_a_store_that_refuses_for_a_while_loses_nothing_and_floods_no_log(tmp_pa
     assert rows(store) == 40
 
 
+@pytest.mark.parametrize("point", ["ingest.before_commit", "ingest.after_commit"])
+def test_a_fault_beside_the_commit_loses_and_doubles_nothing(tmp_path: Path, point: str) -> None:
+    async def act(scene: Scene) -> None:
+        arm({point: "raise@1"}, leave=lambda _: None, sleep=lambda _: None)
+        for seq in range(1, 4):
+            await scene.publish("lm-1", pack("lm-1", seq))
+        await scene.publish("lm-1", pack("lm-1", 1))  # nobody told the device, so it repeats
+        await scene.wait_stored()
+        async with asyncio.timeout(20):
+            while scene.pipeline.statistics.restarts < 1:
+                await asyncio.sleep(0.02)
+        await scene.publish("lm-1", pack("lm-1", 2))
+        assert await scene.wait_told("lm-1", 3) == Acknowledgement(7, 3)
+
+    store = MemoryStore()
+    try:
+        play(tmp_path, store, act, "lm-1")
+    finally:
+        disarm()
+    assert rows(store) == 6
+
+
 def test_nothing_is_acknowledged_before_it_is_stored(tmp_path: Path) -> None:
     async def act(scene: Scene) -> None:
         for seq in range(1, 4):
@@ -229,3 +252,26 @@ def test_repetitions_across_restarts_of_the_pipeline_are_duplicates(tmp_path: Pa
     play(tmp_path, store, first, "lm-1")
     play(tmp_path, store, again, "lm-1")
     assert rows(store) == 8
+
+
+def test_declared_drops_are_acknowledged_after_a_restart_and_arrive_all_the_same(tmp_path: Path) -> None:
+    store = MemoryStore()
+    declaring = pack("lm-1", 9).replace(b'"lm-seq":9', b'"lm-seq":9,"lm-dropped":"2-8"')
+
+    async def first(scene: Scene) -> None:
+        await scene.publish("lm-1", pack("lm-1", 1))
+        await scene.publish("lm-1", declaring)
+        await scene.wait_stored()
+        await scene.wait_told("lm-1", 9)
+
+    async def again(scene: Scene) -> None:
+        await scene.publish("lm-1", declaring)
+        await scene.wait_stored()
+        assert await scene.wait_told("lm-1", 9) == Acknowledgement(7, 9)
+        await scene.publish("lm-1", pack("lm-1", 5))
+        await scene.wait_stored()
+
+    play(tmp_path, store, first, "lm-1")
+    play(tmp_path, store, again, "lm-1")
+    assert rows(store) == 6
+    assert [(row["first"], row["last"]) for row in store.dropped().to_pylist()] == [(2, 4), (6, 8)]

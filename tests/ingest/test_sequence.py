@@ -26,6 +26,41 @@ def test_new_is_certain_and_acknowledgements_never_run_ahead(seqs: list[int], mo
             assert set(range(1, progress.upto + 1)) <= came
 
 
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 12)), max_size=100), st.integers(2, 6))
+def test_declared_ranges_count_as_come_and_no_more_than_they_say(steps: list[tuple[int, int]], most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequence, "RANGES_MAX", most)
+        progress = Progress(1)
+        come: set[int] = set()
+        for first, more in steps:
+            if progress.covers(first, first + more):
+                assert set(range(first, first + more + 1)) <= come
+            if more:
+                progress.add_range(first, first + more)
+            else:
+                progress.add(first)
+            come |= set(range(first, first + more + 1))
+            told = Acknowledgement(*progress.standing())
+            assert len(progress.ranges) <= most
+            assert {one for one in range(1, 80) if told.covers(one)} <= come
+            assert not any(progress.is_new(seq) for seq in come)
+            assert progress.covers(first, first + more) or first < progress.certain_from
+            ends = [progress.upto, *(end for pair in progress.ranges for end in pair)]
+            assert ends == sorted(ends)
+            assert all(before + 1 < after for before, after in zip(ends[::2], ends[1::2], strict=False)), (
+                "ranges do not touch"
+            )
+
+
+def test_all_ranges_together_are_one_number() -> None:
+    progress = Progress(1)
+    for first in (31, 11, 21):
+        progress.add_range(first, first + 9)
+    progress.add_range(2, 2**53 - 1)
+    progress.add(1)
+    assert (progress.upto, progress.ranges) == (2**53 - 1, [])
+
+
 @given(st.permutations(list(range(1, 40))))
 def test_when_all_have_come_one_number_says_it(order: list[int]) -> None:
     progress = Progress(1)

@@ -9,7 +9,7 @@ import pytest
 
 from lichtmast.store import Batch, DuckStore, StoreSettings
 from lichtmast.store.memory import MemoryStore
-from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA
+from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA
 
 DAY_US = 86_400_000_000
 TODAY = 20_000  # 2024-10-04
@@ -37,6 +37,7 @@ class Batches:
         observations: list[tuple[Any, ...]] | None = None,
         packs: list[tuple[Any, ...]] | None = None,
         quarantine: list[dict[str, Any]] | None = None,
+        drops: list[tuple[str, int, int, int]] | None = None,
         *,
         log: str = "READINGS",
         offset: int | None = None,
@@ -94,6 +95,13 @@ class Batches:
             pa.Table.from_pylist(refused, QUARANTINE_SCHEMA),
             log,
             self.offset,
+            pa.Table.from_pylist(
+                [
+                    {"device": device, "epoch": epoch, "first": first, "last": last, "declared_at": NOON_US}
+                    for device, epoch, first, last in drops or []
+                ],
+                DROPS_SCHEMA,
+            ),
         )
 
 

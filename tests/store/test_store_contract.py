@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lichtmast.store import Batch, Outcome, PackKey, StoreError
-from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, PROGRESS_SCHEMA, QUARANTINE_SCHEMA
+from lichtmast.store import Batch, DuckStore, Outcome, PackKey, StoreError
+from lichtmast.store.port import DROPPED_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, PROGRESS_SCHEMA, QUARANTINE_SCHEMA
 
 DAY_US = 86_400_000_000
 TODAY = 20_000
@@ -187,6 +187,38 @@ def test_progress_is_ranges_of_all_that_arrived(any_store: Store, batches: Make)
         {"device": "gm0402/a-1", "epoch": 1, "upto": 5, "ranges": [9, 9]},
         {"device": "gm0402/b-1", "epoch": 2, "upto": 0, "ranges": [6, 6]},
     ]
+
+
+def test_declared_numbers_count_as_progress(any_store: Store, batches: Make) -> None:
+    any_store.commit(batches([], [("gm0402/a-1", 1, 6, STORED, 0)], drops=[("gm0402/a-1", 1, 1, 4)]))
+    any_store.commit(batches([], [("gm0402/a-1", 1, 12, STORED, 0)], drops=[("gm0402/a-1", 1, 8, 9)]))
+    any_store.commit(batches([], [("gm0402/a-1", 1, 5, STORED, 0)], drops=[("gm0402/b-1", 2, 3, 3)]))
+    assert any_store.progress().to_pylist() == [
+        {"device": "gm0402/a-1", "epoch": 1, "upto": 6, "ranges": [8, 9, 12, 12]},
+        {"device": "gm0402/b-1", "epoch": 2, "upto": 0, "ranges": [3, 3]},
+    ]
+
+
+def test_dropped_are_the_declared_numbers_that_never_arrived(any_store: Store, batches: Make) -> None:
+    assert any_store.dropped().to_pylist() == []
+    any_store.commit(batches([], [("gm0402/a-1", 1, 3, STORED, 0), ("gm0402/a-1", 2, 2, STORED, 0)]))
+    any_store.commit(batches([], [("gm0402/a-1", 1, 20, STORED, 0)], drops=[("gm0402/a-1", 1, 1, 10)]))
+    any_store.commit(batches([], [("gm0402/a-1", 1, 7, REFUSED, 0)], drops=[("gm0402/a-1", 1, 5, 12)]))
+    any_store.commit(batches([], [("gm0402/a-1", 1, 12, STORED, 0)], drops=[("gm0402/b-1", 9, 4, 4)]))
+    found = any_store.dropped()
+    assert found.schema == DROPPED_SCHEMA
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        ("gm0402/a-1", 1, 1, 2),
+        ("gm0402/a-1", 1, 4, 6),
+        ("gm0402/a-1", 1, 8, 11),
+        ("gm0402/b-1", 9, 4, 4),
+    ]
+
+
+def test_a_million_declared_numbers_cost_one_line(store: DuckStore, batches: Make) -> None:
+    store.commit(batches([], [("gm0402/a-1", 1, 2**53 - 1, STORED, 0)], drops=[("gm0402/a-1", 1, 1, 2**53 - 2)]))
+    assert store.progress().to_pylist() == [{"device": "gm0402/a-1", "epoch": 1, "upto": 2**53 - 1, "ranges": []}]
+    assert [tuple(row.values()) for row in store.dropped().to_pylist()] == [("gm0402/a-1", 1, 1, 2**53 - 2)]
 
 
 def test_ledger_of_a_device_is_listed_by_number(any_store: Store, batches: Make) -> None:

@@ -1,6 +1,7 @@
 """What a commit wrote is found again, whatever happened to the process or the disk before the database had it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -17,6 +19,7 @@ from lichtmast.store.settings import StoreSettings
 
 TODAY = 20_000
 NOON_US = TODAY * 86_400_000_000 + 43_200_000_000
+VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "journal"
 ALWAYS = (-(2**62), 2**62)
 Make = Callable[..., Batch]
 Open = Callable[..., DuckStore]
@@ -250,6 +253,47 @@ print(most // 1_000_000)
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, timeout=100)
     assert int(done.stdout) < 330
+
+
+def test_declared_drops_survive_a_crash_and_being_absorbed(open_store: Open, batches: Make, tmp_path: Path) -> None:
+    store = open_store()
+    store.commit(batches([], [("gm0402/a-1", 1, 9, Outcome.STORED, 0)], drops=[("gm0402/a-1", 1, 2, 4)]))
+    torn = _segment(tmp_path).read_bytes()
+    store.close()
+    shutil.rmtree(tmp_path / "store")
+    open_store().close()
+    _segment(tmp_path).write_bytes(torn)  # what a killed process leaves
+    for _ in range(2):
+        store = open_store()
+        assert [tuple(row.values()) for row in store.dropped().to_pylist()] == [("gm0402/a-1", 1, 2, 4)]
+        assert store.progress()["ranges"].to_pylist() == [[2, 4, 9, 9]]
+        store.checkpoint()
+        store.close()
+
+
+def test_a_journal_of_before_the_drops_is_still_read(open_store: Open, tmp_path: Path) -> None:
+    open_store().close()
+    _segment(tmp_path).write_bytes((VECTORS / "lmj1.journal").read_bytes())
+    store = open_store()
+    assert store.offset("READINGS") == 2
+    assert store.count(1, *ALWAYS) == 2
+    assert store.progress().to_pylist() == [{"device": "gm0402/a-1", "epoch": 7, "upto": 2, "ranges": [6, 7]}]
+    assert store.quarantine(9).num_rows == 2
+    assert store.dropped().num_rows == 0
+
+
+def test_a_database_of_before_the_drops_is_migrated(open_store: Open, batches: Make, tmp_path: Path) -> None:
+    store = open_store()
+    store.commit(batches([(1, NOON_US)], [("gm0402/a-1", 1, 1, Outcome.STORED, 1)]))
+    store.checkpoint()
+    store.close()
+    with duckdb.connect(str(tmp_path / "store" / "hot.duckdb")) as connection:
+        connection.execute("DROP TABLE drops")
+        connection.execute("DELETE FROM schema_version WHERE version > 1")
+    store = open_store()
+    store.commit(batches([], [("gm0402/a-1", 1, 5, Outcome.STORED, 0)], drops=[("gm0402/a-1", 1, 2, 4)]))
+    assert store.progress()["upto"].to_pylist() == [5]
+    assert store.count(1, *ALWAYS) == 1
 
 
 def test_an_empty_batch_moves_the_offset(open_store: Open, batches: Make) -> None:

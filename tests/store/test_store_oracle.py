@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from lichtmast.store import Batch, DuckStore, PackKey
 from lichtmast.store.memory import MemoryStore
-from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA
+from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA
 
 DAY_US = 86_400_000_000
 TODAY = 20_000
@@ -30,6 +30,12 @@ _packs = st.lists(
 )
 
 
+_drops = st.lists(
+    st.tuples(st.sampled_from(["gm0402/a-1", "gm0402/b-1"]), st.integers(1, 2), st.integers(1, 12), st.integers(0, 4)),
+    max_size=2,
+)
+
+
 class Oracle(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
@@ -43,8 +49,13 @@ class Oracle(RuleBasedStateMachine):
             self.duck.close()
             shutil.rmtree(self.folder)
 
-    @rule(readings=_readings, packs=_packs)
-    def commit(self, readings: list[tuple[int, int, Any]], packs: list[tuple[str, int, int, int]]) -> None:
+    @rule(readings=_readings, packs=_packs, drops=_drops)
+    def commit(
+        self,
+        readings: list[tuple[int, int, Any]],
+        packs: list[tuple[str, int, int, int]],
+        drops: list[tuple[str, int, int, int]],
+    ) -> None:
         self.offset += 1
         rows = [
             {
@@ -78,6 +89,13 @@ class Oracle(RuleBasedStateMachine):
             QUARANTINE_SCHEMA.empty_table(),
             "READINGS",
             self.offset,
+            pa.Table.from_pylist(
+                [
+                    {"device": device, "epoch": epoch, "first": first, "last": first + more, "declared_at": NOW_US}
+                    for device, epoch, first, more in drops
+                ],
+                DROPS_SCHEMA,
+            ),
         )
         self.duck.commit(batch)
         self.memory.commit(batch)
@@ -114,6 +132,7 @@ class Oracle(RuleBasedStateMachine):
             found = self.duck.range([1, 2, 3], *ALWAYS, **asked)  # type: ignore[arg-type]
             assert found.to_pylist() == self.memory.range([1, 2, 3], *ALWAYS, **asked).to_pylist()  # type: ignore[arg-type]
         assert self.duck.progress().to_pylist() == self.memory.progress().to_pylist()
+        assert self.duck.dropped().to_pylist() == self.memory.dropped().to_pylist()
         assert self.duck.audit_counts() == self.memory.audit_counts()
         keys = [PackKey("gm0402/a-1", 1, seq) for seq in range(1, 10)]
         assert self.duck.digests(keys) == self.memory.digests(keys)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from lichtmast.store import Batch, DuckStore
-from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA
+from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA
 from lichtmast.suite.audit import audit
 
 NOON_US = 1_795_000_000_000_000
@@ -21,8 +21,15 @@ def store(tmp_path: Path) -> Iterator[DuckStore]:
     one.close()
 
 
-def commit(store: DuckStore, offset: int, *packs: tuple[int, int], rows: int | None = None, **changes: Any) -> None:  # noqa: ANN401
-    """Packs as (seq, outcome) with one reading each; `rows` observations where they shall not fit."""
+def commit(
+    store: DuckStore,
+    offset: int,
+    *packs: tuple[int, int],
+    rows: int | None = None,
+    drops: tuple[tuple[int, int], ...] = (),
+    **changes: Any,  # noqa: ANN401
+) -> None:
+    """Packs as (seq, outcome) with one reading each, ranges of drops; `rows` observations where they shall not fit."""
     ledger = [
         {
             "device": "gm0402/lm-1",
@@ -49,7 +56,11 @@ def commit(store: DuckStore, offset: int, *packs: tuple[int, int], rows: int | N
         pa.Table.from_pylist(ledger, LEDGER_SCHEMA),
         QUARANTINE_SCHEMA.empty_table(),
     )
-    store.commit(Batch(*tables, "READINGS", offset))
+    declared = [
+        {"device": "gm0402/lm-1", "epoch": 7, "first": first, "last": last, "declared_at": NOON_US} | changes
+        for first, last in drops
+    ]
+    store.commit(Batch(*tables, "READINGS", offset, pa.Table.from_pylist(declared, DROPS_SCHEMA)))
 
 
 def test_sound_books_balance(store: DuckStore) -> None:
@@ -67,6 +78,44 @@ def test_a_pack_that_is_missing_is_named(store: DuckStore) -> None:
     account = audit(store, 0)
     assert [(one.device, one.epoch, one.first, one.last) for one in account.missing_packs] == [("gm0402/lm-1", 7, 2, 3)]
     assert (account.missing, account.sent) == (2, 4)
+    assert len(account.faults) == 1
+
+
+def test_declared_drops_balance_and_are_named(store: DuckStore) -> None:
+    commit(store, 1, (1, 0), (9, 0), drops=((2, 8),))
+    account = audit(store, 0)
+    assert account.faults == []
+    assert (account.sent, account.stored, account.dropped, account.missing) == (9, 2, 7, 0)
+    assert account.dropped_by_device == {"gm0402/lm-1": 7}
+    assert [(one.epoch, one.first, one.last) for one in account.dropped_packs] == [(7, 2, 8)]
+
+
+def test_a_declared_pack_that_came_is_counted_once(store: DuckStore) -> None:
+    commit(store, 1, (9, 0), drops=((1, 8),))
+    commit(store, 2, (3, 0), (4, 1), (4, 2))
+    account = audit(store, 0)
+    assert account.faults == []
+    assert (account.stored, account.quarantined, account.duplicates, account.dropped) == (2, 1, 1, 6)
+    assert account.sent == 10
+
+
+@pytest.mark.parametrize(
+    ("drops", "changes", "named"),
+    [
+        (((2, 4), (6, 8)), {}, [(5, 5)]),
+        (((2, 7),), {}, [(8, 8)]),
+        (((1, 8),), {"epoch": 6}, [(2, 8)]),
+        (((1, 8),), {"device": "gm0402/lm-2"}, [(2, 8)]),
+    ],
+    ids=["hole", "short", "other-epoch", "other-device"],
+)
+def test_a_declaration_covers_no_more_than_it_says(
+    store: DuckStore, drops: tuple[tuple[int, int], ...], changes: dict[str, Any], named: list[tuple[int, int]]
+) -> None:
+    commit(store, 1, (1, 0), (9, 0))
+    commit(store, 2, drops=drops, **changes)
+    account = audit(store, 0)
+    assert [(one.first, one.last) for one in account.missing_packs] == named
     assert len(account.faults) == 1
 
 

@@ -14,12 +14,14 @@ with atheris.instrument_imports():
     from lichtmast.wire import limits
     from lichtmast.wire.refusal import PackError
     from lichtmast.wire.senml import decode
+    from lichtmast.wire.senml.labels import wrong_ranges
     from lichtmast.wire.units import UNITS
 
 NOW_US = 1_763_757_018_000_000
 
 SEEDS = [
     b'j[{"bn":"urn:dev:lm:gm0402:lm-0001","bt":1763757018.5,"lm-epoch":1,"lm-seq":2,"n":"/a","u":"Cel","v":-21.5e-1}]',
+    b'j[{"bn":"urn:dev:lm:gm0402:lm-0001","bt":1763757018,"lm-epoch":1,"lm-seq":99,"lm-dropped":"1-9,12","lm-time-error":3.5,"n":"/a","v":1}]',
     b'j[{"bver":26,"bu":"ug/m3","bv":1,"bs":2,"n":"a","v":1,"s":2,"ut":60},{"n":"b","vs":"\\ud83d\\ude00"},{"n":"c","vd":"aGk"}]',
     b"c\x81\xa6\x20\x18\x1a\x21\x61a\x22\x00\x23\x63dBm\x02\xc4\x82\x20\x18\x0f\x07\xf9\x3c\x00",
     b"c\x82\xa2\x00\x61a\x04\xf5\xa3\x00\x61b\x08\x41a\x61x\x82\xf6\xfb\x40\x09\x21\xfb\x54\x44\x2d\x18",
@@ -51,6 +53,8 @@ def check_one_input(data: bytes) -> None:
         "units": all(record.unit is None or record.unit in UNITS for record in pack.records),
         "names": all(0 < len(record.name) <= limits.NAME_LENGTH_MAX for record in pack.records),
         "twins": (pack.epoch is None) == (pack.seq is None),
+        "drops": not pack.dropped or (pack.seq is not None and wrong_ranges(pack.dropped, pack.seq) is None),
+        "clock": pack.time_error_s is None or 0 <= pack.time_error_s <= limits.TIME_ERROR_MAX_S,
         "suffixes": pack.device is None or all(pack.suffix_of(record)[:1] == "/" for record in pack.records),
     }
     broken = [name for name, kept in promises.items() if not kept]

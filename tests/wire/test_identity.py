@@ -28,6 +28,8 @@ def test_text_urn_and_subject_lead_back_to_the_device(device: DeviceId) -> None:
 def test_topic_and_subject_are_the_same_name_with_other_separators(device: DeviceId) -> None:
     assert topics.up_topic(device).replace("/", ".") == topics.up_subject(device)
     assert topics.ack_topic(device).replace("/", ".") == topics.ack_subject(device)
+    assert topics.state_topic(device).replace("/", ".") == topics.state_subject(device)
+    assert topics.ev_topic(device).replace("/", ".") == topics.ev_subject(device)
     assert topics.up_subject(device).count(".") == 3
 
 
@@ -35,6 +37,10 @@ def test_names_are_spelled_as_documented() -> None:
     assert LAMP.urn == "urn:dev:lm:gm0402:lm-0001"
     assert topics.up_topic(LAMP) == "lm/gm0402/lm-0001/up"
     assert topics.ack_topic(LAMP) == "lm/gm0402/lm-0001/ack"
+    assert topics.cfg_topic(LAMP) == "lm/gm0402/lm-0001/cfg"
+    assert topics.cmd_topic(LAMP) == "lm/gm0402/lm-0001/cmd"
+    assert topics.state_topic(LAMP) == "lm/gm0402/lm-0001/state"
+    assert topics.ev_topic(LAMP) == "lm/gm0402/lm-0001/ev"
 
 
 @given(st.text(max_size=60))

@@ -33,18 +33,20 @@ SOUND: Final = [
         epoch=7,
         seq=41,
         content_format=content_format,
+        dropped=[(1, 9), (12, 12)],
+        time_error_s=3.5,
     )
     for content_format in (110, 112)
 ]
 
-labels = st.sampled_from([*LABELS.values(), "lm-epoch", "lm-seq", "x", "x_", "ct"])
+labels = st.sampled_from([*LABELS.values(), "lm-epoch", "lm-seq", "lm-dropped", "lm-time-error", "x", "x_"])
 numbers = st.one_of(st.integers(), st.floats(), st.sampled_from([0, 10, 26, 2**28, 2**53, 1_763_757_018, -1]))
 scalars = st.one_of(
     numbers,
     st.none(),
     st.booleans(),
     st.text(),
-    st.sampled_from(["urn:dev:lm:gm0402:lm-0001/a", "/a", "a", "Cel", "ug/m3", "%", "aGk"]),
+    st.sampled_from(["urn:dev:lm:gm0402:lm-0001/a", "/a", "a", "Cel", "ug/m3", "%", "aGk", "1-9", "1,3"]),
 )
 anything = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6)
 json_packs = st.lists(st.dictionaries(labels, anything, max_size=6), max_size=4).map(

@@ -25,12 +25,18 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_example_pack_is_one() -> None:
-    (raw,) = blocks("json")
+    raw, _ = blocks("json")
     pack = decode(raw.encode(), 110, 1_763_757_018_200_000)
     assert (str(pack.device), pack.epoch, pack.seq) == ("gm0402/lm-0001", 7, 41)
     profile = load_profiles()["lamp-controller"]
     assert [profile.uplinks[profile.index_of(pack.suffix_of(one))].unit for one in pack.records] == ["/", "W", None]
     assert json.loads(raw)[0]["bt"] == 1763757018.123456
+
+
+def test_the_example_of_dropped_packs_declares_what_the_text_says() -> None:
+    _, raw = blocks("json")
+    pack = decode(raw.encode(), 110, 1_763_757_018_200_000)
+    assert (pack.epoch, pack.seq, pack.dropped) == (7, 200, ((100, 180), (190, 190)))
 
 
 def test_the_python_example_runs() -> None:
@@ -65,6 +71,7 @@ def test_units_that_are_advised_against_are_documented() -> None:
 
 def test_limits_are_documented() -> None:
     numbers = [limits.PACK_BYTES_MAX, limits.PACK_BYTES_MAX_COAP, limits.PACK_RECORDS_MAX, limits.PACK_DEPTH_MAX]
+    numbers += [limits.DROPPED_RANGES_MAX, limits.DROPPED_NUMBERS_MAX]
     numbers += [limits.NUMBER_LENGTH_MAX, limits.NAME_LENGTH_MAX, limits.TEXT_VALUE_LENGTH_MAX]
     table = SENML.partition("## Limits")[2].partition("## Strictness")[0]
     assert all(re.search(rf"\b{number:,}\b", table) for number in numbers)

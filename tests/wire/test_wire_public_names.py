@@ -10,7 +10,8 @@ from lichtmast.wire.quality import Quality
 PUBLIC = """
 ANSWERS SECONDARY_UNITS SENML_CBOR SENML_JSON UNITS
 Acknowledgement AcknowledgementError Answer Capability DeviceId Direction Enclosed EncodingError EnvelopeError
-IdentityError Pack PackError Profile ProfileError Quality Reading Record Refusal Refused ResultKind SecondaryUnit Unit
+IdentityError Numbers Pack PackError Profile ProfileError Quality Reading Record Refusal Refused ResultKind
+SecondaryUnit Unit
 decode decode_acknowledgement disclose enclose enclosed_bytes encode load_profiles resolve sniff
 """
 
@@ -20,7 +21,8 @@ def test_exported_names_are_fixed() -> None:
 
 
 def test_exported_names_of_senml_are_fixed() -> None:
-    names = "EPOCH_LABEL SEQ_LABEL EncodingError Pack Reading Record decode encode resolve sniff"
+    labels = "DROPPED_LABEL EPOCH_LABEL SEQ_LABEL TIME_ERROR_LABEL"
+    names = f"{labels} EncodingError Pack Reading Record decode encode resolve sniff"
     assert lichtmast.wire.senml.__all__ == names.split()
 
 
@@ -38,5 +40,6 @@ def test_quality_bits_never_move() -> None:
         "TIME_IN_FUTURE": 4,
         "UNIT_CONVERTED": 8,
         "UNIT_NOT_RECOMMENDED": 16,
+        "TIME_UNCERTAIN": 32,
     }
     assert Quality(0) is Quality.GOOD

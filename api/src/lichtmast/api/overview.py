@@ -12,7 +12,7 @@ from lichtmast.wire.quality import Quality
 
 INTERVALS_MISSED: Final = 3
 """After so many expected readings that did not come, a lamppost is called silent."""
-_DOUBTFUL: Final = int(Quality.OUT_OF_RANGE | Quality.TIME_IN_FUTURE)
+_DOUBTFUL: Final = int(Quality.OUT_OF_RANGE | Quality.TIME_IN_FUTURE | Quality.TIME_UNCERTAIN)
 _KEPT_US: Final = 2_000_000
 
 

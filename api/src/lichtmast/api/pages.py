@@ -36,7 +36,7 @@ from lichtmast.store.port import ObservationStore
 from lichtmast.wire.quality import Quality
 
 DAY_US: Final = 24 * HOUR_US
-_DOUBTS: Final = (Quality.OUT_OF_RANGE, Quality.TIME_IN_FUTURE)
+_DOUBTS: Final = (Quality.OUT_OF_RANGE, Quality.TIME_IN_FUTURE, Quality.TIME_UNCERTAIN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,8 +273,10 @@ accounts {{
     users: [
       {{ user: {json.dumps(self.user)}, password: {json.dumps(self.password)} }}
       {{ user: open, password: "", permissions: {{
-          publish: {{ allow: ["lm.*.*.up"], deny: ["lm.door.>"] }}
-          subscribe: {{ allow: ["lm.*.*.ack", "$MQTT.sub.>", "$MQTT.deliver.pubrel.>"] }}
+          publish: {{ allow: ["lm.*.*.up", "lm.*.*.ev", "lm.*.*.state"], deny: ["lm.door.>"] }}
+          subscribe: {{ allow: [
+            "lm.*.*.ack", "lm.*.*.cfg", "lm.*.*.cmd", "$MQTT.sub.>", "$MQTT.deliver.pubrel.>"
+          ] }}
       }} }}
     ]
   }}

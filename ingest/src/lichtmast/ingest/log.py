@@ -46,6 +46,7 @@ IDLE_CONSUMER_S: Final = 60.0
 GIB: Final = 1024**3
 READINGS_BYTES: Final = 20 * GIB
 OBSERVATIONS_BYTES: Final = 5 * GIB
+EVENTS_BYTES: Final = GIB
 _FAILURES: Final = (NatsrpyBaseError, TimeoutError, OSError)
 
 
@@ -55,14 +56,18 @@ class LogSettings:
 
     READINGS forgets nothing by itself: the pipeline lets go of what is stored, when it is `readings_days` old or when
     the stream grows large. A full one refuses new messages: the doors then answer 5.03 or withhold the PUBACK, and
-    devices keep what they have. OBSERVATIONS forgets its oldest. None stands for a share of the free disk when the
-    stream is made.
+    devices keep what they have. OBSERVATIONS forgets its oldest, and so does EVENTS, what devices report beside their
+    readings: of each device it keeps the last `events_per_subject_max` states and as many events. None stands for a
+    share of the free disk when the stream is made.
     """
 
     readings_days: float = 7.0
     readings_bytes_max: int | None = None
     observations_days: float = 2.0
     observations_bytes_max: int | None = None
+    events_days: float = 30.0
+    events_bytes_max: int | None = None
+    events_per_subject_max: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ class Log:
         except _FAILURES:
             _log.warning("log_shutdown_incomplete")
 
-    def _streams(self) -> tuple[StreamConfig, StreamConfig]:
+    def _streams(self) -> tuple[StreamConfig, StreamConfig, StreamConfig]:
         kept = self.settings
         return (
             StreamConfig(
@@ -133,6 +138,16 @@ class Log:
                 discard=DiscardPolicy.OLD,
                 max_age=timedelta(days=kept.observations_days),
                 max_bytes=kept.observations_bytes_max or min(OBSERVATIONS_BYTES, self._free_bytes // 10),
+            ),
+            StreamConfig(
+                topics.EVENTS_STREAM,
+                list(topics.EVENTS_SUBJECTS),
+                storage=StorageType.FILE,
+                retention=RetentionPolicy.LIMITS,
+                discard=DiscardPolicy.OLD,
+                max_age=timedelta(days=kept.events_days),
+                max_bytes=kept.events_bytes_max or min(EVENTS_BYTES, self._free_bytes // 20),
+                max_messages_per_subject=kept.events_per_subject_max,
             ),
         )
 
@@ -172,6 +187,11 @@ class Log:
         )
         return await self._first_of(consumer)
 
+    async def held_of(self, stream_name: str, subject: str, most: int) -> list[JetStreamMessage]:
+        """What the stream holds of one subject, oldest first; for streams that keep no more than `most` of it."""
+        consumer = await self.consumer(stream_name, deliver_policy=DeliverPolicy.ALL, filter_subject=subject)
+        return await self._fetched(consumer, most)
+
     async def consumer(self, stream_name: str, **start: Any) -> PullConsumer:  # noqa: ANN401 - of PullConsumerConfig
         """A consumer that lives in the server's memory and acknowledges nothing."""
         try:
@@ -187,11 +207,14 @@ class Log:
             raise LogError(f"stream {stream_name} cannot be read") from error
 
     async def _first_of(self, consumer: PullConsumer) -> JetStreamMessage | None:
+        found = await self._fetched(consumer, 1)
+        return found[0] if found else None
+
+    async def _fetched(self, consumer: PullConsumer, most: int) -> list[JetStreamMessage]:
         try:
-            found = await consumer.fetch(max_messages=1, expires=FETCH_WAIT_S, timeout=FETCH_TIMEOUT_S)
+            return await consumer.fetch(max_messages=most, expires=FETCH_WAIT_S, timeout=FETCH_TIMEOUT_S)
         except _FAILURES as error:
             raise LogError(f"reading stream {consumer.stream_name} broke off") from error
-        return found[0] if found else None
 
     async def forget(self, stream_name: str, upto: int) -> None:
         """Remove messages up to and including a position."""

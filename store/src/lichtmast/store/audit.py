@@ -4,8 +4,9 @@ import pyarrow as pa
 
 from lichtmast.store.days import KINDS, LEDGER
 from lichtmast.store.errors import StoreError
-from lichtmast.store.port import LEDGER_SCHEMA, QUARANTINE_SCHEMA, Outcome
-from lichtmast.store.progress import doubles_sql
+from lichtmast.store.port import DROPPED_SCHEMA, LEDGER_SCHEMA, QUARANTINE_SCHEMA, Outcome
+from lichtmast.store.progress import doubles_sql, spans_sql, without
+from lichtmast.store.reading import newer_rows
 from lichtmast.store.settings import HOUR_US
 from lichtmast.store.view import TIME_MAX, TIME_MIN, View, number
 
@@ -65,6 +66,25 @@ def ledger_range(view: View, device: str, epoch: int) -> pa.Table:
         .to_arrow_table()
         .cast(LEDGER_SCHEMA)
     )
+
+
+def dropped(view: View) -> pa.Table:
+    """Declared numbers of which no pack arrived: asked of those devices only that ever declared any."""
+    drops = view.drops()
+    if drops is None:
+        return DROPPED_SCHEMA.empty_table()
+    arrived = spans_sql(newer_rows(view, LEDGER, "device, epoch, seq"))
+    ranges: dict[bool, dict[tuple[str, int], list[tuple[int, int]]]] = {True: {}, False: {}}
+    for came, sql in (
+        (False, f"SELECT DISTINCT device, epoch, first, last FROM {drops}"),  # noqa: S608 - names of ours
+        (True, f"SELECT device, epoch, first, last FROM ({arrived}) SEMI JOIN {drops} USING (device, epoch)"),  # noqa: S608 - names of ours
+    ):
+        for device, epoch, first, last in view.connection.execute(f"{sql} ORDER BY ALL").fetchall():
+            ranges[came].setdefault((device, epoch), []).append((first, last))
+    rows = [
+        (*key, *one) for key, declared in ranges[False].items() for one in without(declared, ranges[True].get(key, ()))
+    ]
+    return pa.table([list(column) for column in zip(*rows, strict=True)] or [[]] * 4, schema=DROPPED_SCHEMA)
 
 
 def counts(view: View, *, one_log: bool) -> dict[str, int]:

@@ -18,8 +18,9 @@ from lichtmast.store.engine import Engine
 from lichtmast.store.errors import OffsetError, StoreError
 from lichtmast.store.folder import StoreFolder
 from lichtmast.store.migrations import migrate
-from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch, PackKey
+from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch, PackKey
 from lichtmast.store.settings import StoreSettings
+from lichtmast.store.trimming import Quarantine
 
 FOLD_EVERY_US = 10_000_000
 """How often `maintain` folds progress: often, so that there never are millions of packs to go through at once."""
@@ -38,6 +39,7 @@ class DuckStore:
             self._latest = reading.restore_latest(view)
         self._late_merge_at_us = engine.clock_us()
         self._folded_at_us = self._late_merge_at_us
+        self._quarantine = Quarantine(engine)
         self._absorber = Absorber(engine, self._latest)
 
     @classmethod
@@ -76,6 +78,7 @@ class DuckStore:
         observations = _conform(batch.observations, OBSERVATION_SCHEMA, "observations")
         ledger = _conform(batch.ledger, LEDGER_SCHEMA, "ledger")
         refused = _conform(batch.quarantine, QUARANTINE_SCHEMA, "quarantine")
+        declared = _conform(batch.drops, DROPS_SCHEMA, "drops")
         if self._engine.crowded():
             self._engine.absorb()
         with self._engine.commit_lock:
@@ -85,11 +88,13 @@ class DuckStore:
                     f"offset {batch.offset} of log {batch.log!r} does not advance {held}: the batch is stored already, "
                     "or the log was started anew and needs another name"
                 )
-            whole = Batch(observations, ledger, refused, batch.log, batch.offset)
+            whole = Batch(observations, ledger, refused, batch.log, batch.offset, declared)
             commit = self._engine.commit(whole, self._commit_no + 1)
             self._commit_no = commit.number
             self._offsets[batch.log] = batch.offset
             self._latest.add(observations)
+            if refused.num_rows:
+                self._quarantine.add(refused.nbytes)
         if self._engine.crowded(ABSORB_SHARE):
             self._absorber.wake()
 
@@ -138,9 +143,14 @@ class DuckStore:
             return reading.digests_at(view, log_seq, self._engine.clock_us())
 
     def progress(self) -> pa.Table:
-        """PROGRESS_SCHEMA: which packs of each device and epoch have arrived."""
+        """PROGRESS_SCHEMA: which numbers of each device and epoch have arrived or were declared as dropped."""
         with self._engine.view() as view:
             return reading.progress(view)
+
+    def dropped(self) -> pa.Table:
+        """DROPPED_SCHEMA: declared numbers of which no pack arrived, as ascending ranges by device and epoch."""
+        with self._engine.view() as view:
+            return audit.dropped(view)
 
     def quarantine(self, limit: int, *, device: str | None = None, reason: str | None = None) -> pa.Table:
         """QUARANTINE_SCHEMA: the newest refused packs first, of one device or for one reason where asked."""
@@ -201,9 +211,9 @@ class DuckStore:
             return sum(sealing.seal(self._engine, kind, day) for kind in (LEDGER, OBSERVATIONS))
 
     def maintain(self, now_us: int) -> list[int]:
-        """Fold, seal closed days, write a checkpoint when due. Call it every few seconds in a thread of its own.
+        """Fold, seal closed days, trim the quarantine, write a checkpoint when due. Call it every few seconds.
 
-        Returns the days of which something was sealed.
+        In a thread of its own. Returns the days of which something was sealed.
         """
         self._engine.absorb()
         with self._engine.maintenance_lock:
@@ -217,6 +227,7 @@ class DuckStore:
                 sealing.seal(self._engine, kind, day)
             if due or merge:
                 self._late_merge_at_us = now_us
+            self._quarantine.trim_when_due(now_us)
             overdue = now_us - self._engine.checkpoint_at_us >= self._engine.settings.checkpoint_every_us
             if due or overdue or self._engine.folder.wal_bytes() >= self._engine.settings.checkpoint_wal_bytes:
                 self.checkpoint()

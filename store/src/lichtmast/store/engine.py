@@ -163,6 +163,9 @@ class Engine:
         refused = gathered(commits, "quarantine")
         if refused.num_rows:
             change.connection.execute("INSERT INTO quarantine SELECT * FROM refused")
+        declared = gathered(commits, "drops")
+        if declared.num_rows:
+            change.connection.execute("INSERT INTO drops SELECT * FROM declared")
         for log, last in {one.batch.log: one for one in commits}.items():
             change.connection.execute("INSERT INTO positions VALUES (?, ?, ?)", [last.number, log, last.batch.offset])
 

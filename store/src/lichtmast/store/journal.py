@@ -17,11 +17,17 @@ import pyarrow as pa
 from lichtmast.store.errors import StoreDamagedError, StoreError, StoreFullError
 from lichtmast.store.folder import make_durable
 from lichtmast.store.pending import Commit
-from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch
+from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch
 
-_MAGIC: Final = b"LMJ1"
+_MAGIC: Final = b"LMJ2"
 """Names the layout below and the port's columns; a change of either needs another one."""
-_HEAD: Final = struct.Struct("<4sIQqIQQQ")  # magic, crc of all that follows it, number, offset, four lengths
+_HEADS: Final = {
+    # Magic, crc of all that follows it, number, offset, length of the log's name, length of each table.
+    b"LMJ1": struct.Struct("<4sIQqIQQQ"),  # written before devices declared what they dropped; still read
+    _MAGIC: struct.Struct("<4sIQqIQQQQ"),
+}
+_MAGIC_STEM: Final = b"LMJ"
+_SCHEMAS: Final = (OBSERVATION_SCHEMA, LEDGER_SCHEMA, QUARANTINE_SCHEMA, DROPS_SCHEMA)
 _CHECKED_FROM: Final = 8
 _SUFFIX: Final = ".journal"
 _PADDING: Final = 8  # Arrow wants its buffers aligned
@@ -156,9 +162,9 @@ def _encode(commit: Commit) -> list[bytes | memoryview]:
     batch = commit.batch
     log = batch.log.encode()
     log += b"\0" * (-len(log) % _PADDING)
-    tables = [_serialized(one) for one in (batch.observations, batch.ledger, batch.quarantine)]
+    tables = [_serialized(one) for one in (batch.observations, batch.ledger, batch.quarantine, batch.drops)]
     lengths = (len(log), *(len(one) for one in tables))
-    head = bytearray(_HEAD.pack(_MAGIC, 0, commit.number, batch.offset, *lengths))
+    head = bytearray(_HEADS[_MAGIC].pack(_MAGIC, 0, commit.number, batch.offset, *lengths))
     head += b"\0" * (-len(head) % _PADDING)
     parts: list[bytes | memoryview] = [log, *tables]
     checksum = zlib.crc32(memoryview(head)[_CHECKED_FROM:])
@@ -177,36 +183,39 @@ def _serialized(table: pa.Table) -> memoryview:
 
 def _end(data: bytes, at: int) -> int | None:
     """Where the record that starts here ends; None where there is no whole and true one."""
-    if len(data) - at < _HEAD.size or data[at : at + 4] != _MAGIC:
+    head = _HEADS.get(data[at : at + 4])
+    if head is None or len(data) - at < head.size:
         return None
-    _, checksum, _, _, *lengths = _HEAD.unpack_from(data, at)
-    end: int = at + _head_bytes() + sum(lengths)
+    _, checksum, _, _, *lengths = head.unpack_from(data, at)
+    end: int = at + _padded(head.size) + sum(lengths)
     if end > len(data) or zlib.crc32(memoryview(data)[at + _CHECKED_FROM : end]) != checksum:
         return None
     return end
 
 
 def _decode(data: bytes, at: int) -> Commit:
-    _, _, number, offset, log_bytes, *lengths = _HEAD.unpack_from(data, at)
-    at += _head_bytes()
+    head = _HEADS[data[at : at + 4]]
+    _, _, number, offset, log_bytes, *lengths = head.unpack_from(data, at)
+    at += _padded(head.size)
     log = data[at : at + log_bytes].rstrip(b"\0").decode()
     at += log_bytes
     tables = []
-    for length, schema in zip(lengths, (OBSERVATION_SCHEMA, LEDGER_SCHEMA, QUARANTINE_SCHEMA), strict=True):
+    lengths += [0] * (len(_SCHEMAS) - len(lengths))
+    for length, schema in zip(lengths, _SCHEMAS, strict=True):
         part = pa.py_buffer(memoryview(data)[at : at + length])
         rows = [pa.ipc.read_record_batch(part, schema)] if length else []
         tables.append(pa.Table.from_batches(rows, schema))
         at += length
-    observations, ledger, quarantine = tables
-    return Commit(number, Batch(observations, ledger, quarantine, log, offset))
+    observations, ledger, quarantine, drops = tables
+    return Commit(number, Batch(observations, ledger, quarantine, log, offset, drops))
 
 
-def _head_bytes() -> int:
-    return _HEAD.size + -_HEAD.size % _PADDING
+def _padded(size: int) -> int:
+    return size + -size % _PADDING
 
 
 def _holds_record(data: bytes, at: int) -> bool:
-    while (at := data.find(_MAGIC, at)) >= 0:
+    while (at := data.find(_MAGIC_STEM, at)) >= 0:
         if _end(data, at) is not None:
             return True
         at += 1

@@ -16,6 +16,7 @@ from lichtmast.store.audit import COUNTS_SCHEMA
 from lichtmast.store.errors import OffsetError, StoreError
 from lichtmast.store.export import spreadsheet_safe
 from lichtmast.store.port import (
+    DROPPED_SCHEMA,
     EXISTING_SCHEMA,
     LEDGER_SCHEMA,
     OBSERVATION_SCHEMA,
@@ -39,6 +40,7 @@ class MemoryStore:
         self._observations: list[_Row] = []
         self._ledger: list[_Row] = []
         self._quarantine: list[_Row] = []
+        self._drops: list[_Row] = []
         self._offsets: dict[str, int] = {}
         self._erased = 0
 
@@ -49,6 +51,7 @@ class MemoryStore:
         self._observations += batch.observations.to_pylist()
         self._ledger += batch.ledger.to_pylist()
         self._quarantine += batch.quarantine.to_pylist()
+        self._drops += batch.drops.to_pylist()
         self._offsets[batch.log] = batch.offset
 
     def offset(self, log: str) -> int:
@@ -125,23 +128,41 @@ class MemoryStore:
         return [row["digest"] for row in self._ledger if row["log_seq"] == log_seq and row["part"] == 0]
 
     def progress(self) -> pa.Table:
-        """PROGRESS_SCHEMA: which packs of each device and epoch have arrived."""
-        arrived: dict[tuple[str, int], set[int]] = {}
-        for row in self._ledger:
-            if row["epoch"] is not None and row["seq"] is not None:
-                arrived.setdefault((row["device"], row["epoch"]), set()).add(row["seq"])
+        """PROGRESS_SCHEMA: which numbers of each device and epoch have arrived or were declared as dropped."""
+        settled = self._arrived()
+        for key, numbers in self._declared().items():
+            settled.setdefault(key, set()).update(numbers)
         rows = []
-        for (device, epoch), numbers in sorted(arrived.items()):
-            spans: list[list[int]] = []
-            for number in sorted(numbers):
-                if spans and number == spans[-1][1] + 1:
-                    spans[-1][1] = number
-                else:
-                    spans.append([number, number])
+        for (device, epoch), numbers in sorted(settled.items()):
+            spans = _spans(numbers)
             upto = spans.pop(0)[1] if spans[0][0] <= 1 else 0
             ranges = [edge for span in spans for edge in span]
             rows.append({"device": device, "epoch": epoch, "upto": upto, "ranges": ranges})
         return pa.Table.from_pylist(rows, PROGRESS_SCHEMA)
+
+    def dropped(self) -> pa.Table:
+        """DROPPED_SCHEMA: declared numbers of which no pack arrived, as ascending ranges by device and epoch."""
+        arrived = self._arrived()
+        rows = [
+            {"device": device, "epoch": epoch, "first": first, "last": last}
+            for (device, epoch), numbers in sorted(self._declared().items())
+            for first, last in _spans(numbers - arrived.get((device, epoch), set()))
+        ]
+        return pa.Table.from_pylist(rows, DROPPED_SCHEMA)
+
+    def _arrived(self) -> dict[tuple[str, int], set[int]]:
+        arrived: dict[tuple[str, int], set[int]] = {}
+        for row in self._ledger:
+            if row["epoch"] is not None and row["seq"] is not None:
+                arrived.setdefault((row["device"], row["epoch"]), set()).add(row["seq"])
+        return arrived
+
+    def _declared(self) -> dict[tuple[str, int], set[int]]:
+        declared: dict[tuple[str, int], set[int]] = {}
+        for row in self._drops:
+            numbers = range(row["first"], row["last"] + 1)
+            declared.setdefault((row["device"], row["epoch"]), set()).update(numbers)
+        return declared
 
     def quarantine(self, limit: int, *, device: str | None = None, reason: str | None = None) -> pa.Table:
         """The newest refused packs first."""
@@ -244,6 +265,16 @@ class MemoryStore:
         self._observations = [row for row in self._observations if not any(row is one for one in gone)]
         self._erased += len(gone)
         return len(gone)
+
+
+def _spans(numbers: set[int]) -> list[list[int]]:
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return spans
 
 
 def _time_then_datastream(row: _Row) -> tuple[int, int, int]:

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch
+from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch
 
-SCHEMAS = {"observations": OBSERVATION_SCHEMA, "ledger": LEDGER_SCHEMA, "quarantine": QUARANTINE_SCHEMA}
+SCHEMAS = {
+    "observations": OBSERVATION_SCHEMA,
+    "ledger": LEDGER_SCHEMA,
+    "quarantine": QUARANTINE_SCHEMA,
+    "drops": DROPS_SCHEMA,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,7 @@ class Commit:
     batch: Batch
 
     def table(self, name: str) -> pa.Table:
-        """Its observations, ledger or quarantine."""
+        """One of its tables, by the name in SCHEMAS."""
         table: pa.Table = getattr(self.batch, name)
         return table
 

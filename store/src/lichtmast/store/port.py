@@ -1,11 +1,11 @@
 """The port: what every observation store offers, and the columns that cross it.
 
-One `Batch` is one transaction: observations, pack ledger, quarantine and log offset become durable together or not at
-all (DESIGN section 2, step 3). Times are microseconds since 1970 UTC, as int64.
+One `Batch` is one transaction: observations, pack ledger, quarantine, declared drops and log offset become durable
+together or not at all (DESIGN section 2, step 3). Times are microseconds since 1970 UTC, as int64.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, Protocol
@@ -56,11 +56,23 @@ QUARANTINE_SCHEMA: Final = pa.schema(
     ]
 )
 
+DROPS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("device", pa.string(), nullable=False),
+        pa.field("epoch", pa.int64(), nullable=False),
+        pa.field("first", pa.int64(), nullable=False),  # the device declares first..last as dropped by itself
+        pa.field("last", pa.int64(), nullable=False),
+        pa.field("declared_at", pa.int64(), nullable=False),  # when the pack that says so was received
+    ]
+)
+
+DROPPED_SCHEMA: Final = pa.schema([DROPS_SCHEMA.field(name) for name in ("device", "epoch", "first", "last")])
+
 PROGRESS_SCHEMA: Final = pa.schema(
     [
         pa.field("device", pa.string(), nullable=False),
         pa.field("epoch", pa.int64(), nullable=False),
-        pa.field("upto", pa.int64(), nullable=False),  # every seq from 1 to here has arrived
+        pa.field("upto", pa.int64(), nullable=False),  # every seq from 1 to here has arrived, or is declared as dropped
         pa.field("ranges", pa.list_(pa.int64()), nullable=False),  # first, last, first, last ... above upto
     ]
 )
@@ -83,13 +95,17 @@ class Transport(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """All that one transaction makes durable. `offset` is the last position of `log` that the batch covers."""
+    """All that one transaction makes durable. `offset` is the last position of `log` that the batch covers.
+
+    `drops` are numbers that devices declare as dropped (docs/adr/0022): no pack will come for them.
+    """
 
     observations: pa.Table
     ledger: pa.Table
     quarantine: pa.Table
     log: str
     offset: int
+    drops: pa.Table = field(default_factory=DROPS_SCHEMA.empty_table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +150,10 @@ class ObservationStore(Protocol):
         """The payload digest of each pack that the ledger holds as stored or quarantined."""
 
     def progress(self) -> pa.Table:
-        """PROGRESS_SCHEMA: which packs of each device and epoch have arrived, as of `offset`."""
+        """PROGRESS_SCHEMA: which numbers of each device and epoch have arrived or were declared as dropped."""
+
+    def dropped(self) -> pa.Table:
+        """DROPPED_SCHEMA: declared numbers of which no pack arrived, as ascending ranges by device and epoch."""
 
     def erase(self, datastream_id: int, start_us: int, end_us: int) -> int:
         """Remove observations for good, from hot and sealed data alike; returns how many rows went."""

@@ -1,7 +1,12 @@
 """Which packs of each device and epoch have arrived: ledger rows folded into closed ranges of numbers.
 
-SQL only; the caller owns the transaction. `arrived` holds the ranges that were folded before, up to a mark.
+SQL and arithmetic only; the caller owns the transaction. `arrived` holds the ranges that were folded before, up to a
+mark. Numbers that a device declared as dropped count as progress, but they are never folded into `arrived`.
 """
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from lichtmast.store.port import Outcome
 
@@ -20,7 +25,7 @@ WITH fresh AS (
 ), whole AS (
     SELECT device, epoch, min(seq) AS first, max(seq) AS last, count(DISTINCT seq) AS numbers FROM fresh GROUP BY ALL
 ), pieces AS (
-    SELECT device, epoch, first, last FROM arrived
+    SELECT device, epoch, first, last FROM arrived{declared}
     UNION ALL
     SELECT device, epoch, first, last FROM whole WHERE last - first = numbers - 1
     UNION ALL
@@ -46,14 +51,40 @@ FROM ({spans}) GROUP BY device, epoch ORDER BY device, epoch
 """
 
 
-def spans_sql(newer: str) -> str:
-    """SQL for ranges of arrived numbers: what was folded before and the ledger rows of the SQL `newer`."""
-    return _SPANS_SQL.format(newer=newer)
+def spans_sql(newer: str, drops: str | None = None) -> str:
+    """SQL for ranges of arrived numbers: what was folded before, the ledger rows of the SQL `newer`, and `drops`."""
+    declared = "" if drops is None else f" UNION ALL SELECT device, epoch, first, last FROM {drops}"  # noqa: S608 - names of ours
+    return _SPANS_SQL.format(newer=newer, declared=declared)
 
 
-def progress_sql(newer: str) -> str:
+def progress_sql(newer: str, drops: str | None) -> str:
     """SQL for the port's progress columns."""
-    return _PROGRESS_SQL.format(spans=spans_sql(newer))
+    return _PROGRESS_SQL.format(spans=spans_sql(newer, drops))
+
+
+def without(declared: Iterable[tuple[int, int]], arrived: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The numbers of the ranges `declared` that are in no range of `arrived`, as ranges; `arrived` ascends, apart."""
+    lasts = [last for _, last in arrived]
+    for first, last in _merged(declared):
+        start = first
+        for came_first, came_last in islice(arrived, bisect_left(lasts, first), None):
+            if came_first > last:
+                break
+            if came_first > start:
+                yield start, came_first - 1
+            start = came_last + 1
+        if start <= last:
+            yield start, last
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return merged
 
 
 def doubles_sql(ledger: str) -> str:

@@ -179,9 +179,9 @@ def digests_at(view: View, log_seq: int, now_us: int) -> list[int]:
 
 
 def progress(view: View) -> pa.Table:
-    """Which packs have arrived: the folded ranges, and what was committed after them."""
+    """Which numbers came or were declared: the folded ranges, what was committed after them, and all declarations."""
     newer = newer_rows(view, LEDGER, "device, epoch, seq")
-    return view.connection.sql(progress_sql(newer)).to_arrow_table().cast(PROGRESS_SCHEMA)
+    return view.connection.sql(progress_sql(newer, view.drops())).to_arrow_table().cast(PROGRESS_SCHEMA)
 
 
 def newer_rows(view: View, kind: Kind, columns: str, upto: int | None = None) -> str:

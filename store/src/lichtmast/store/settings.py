@@ -28,5 +28,8 @@ class StoreSettings:
     checkpoint_every_us: int = MINUTE_US
     checkpoint_wal_bytes: int = 32 * 1024 * 1024
     """A checkpoint is written when this much lies in the database's write-ahead log, or when the time has come."""
+    quarantine_days: float = 90.0
+    quarantine_bytes_max: int = 256 * 1024 * 1024
+    """How long the bytes of refused packs are kept, and how many; the oldest go first. Their ledger lines stay."""
     row_group_rows: int = 8_192
     """Rows of a row group in sealed files: what one look-up of one datastream has to decode."""

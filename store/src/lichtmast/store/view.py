@@ -127,6 +127,12 @@ class View:
             return "quarantine"
         return "(FROM quarantine UNION ALL FROM quarantine_pending)"
 
+    def drops(self) -> str | None:
+        """SQL for what devices declared as dropped; None where none ever did, as is usual."""
+        if self.pending("drops").num_rows:
+            return "(FROM drops UNION ALL FROM drops_pending)"
+        return "drops" if number(self.connection, "SELECT count(*) FROM drops") else None
+
     def days(self, kind: Kind, start_us: int = TIME_MIN, end_us: int = TIME_MAX) -> list[Day]:
         """The catalogue's lines of the days that touch this period, in ascending order."""
         return read_days(self.connection, kind, day_of(start_us), day_of(end_us - 1))

@@ -6,8 +6,9 @@ Expected failures are one line on stderr and exit code 1; anything else is a bug
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 from rich.text import Text
@@ -18,11 +19,17 @@ from lichtmast.registry import RegistryError
 from lichtmast.store import StoreError
 from lichtmast.suite.commands.audit import audit
 from lichtmast.suite.commands.demo import demo
+from lichtmast.suite.commands.device import app as device
 from lichtmast.suite.commands.export import export
 from lichtmast.suite.commands.importing import import_assets
 from lichtmast.suite.commands.output import messages
+from lichtmast.suite.commands.sim import sim
 from lichtmast.suite.commands.up import up
 from lichtmast.suite.errors import SuiteError
+from lichtmast.wire.faultpoint import arm, parse_faults
+
+FAULTS: Final = "LICHTMAST_FAULTS"
+"""Faultpoints to arm, for laboratories: docs/reference/running.md."""
 
 EXPECTED = (SuiteError, StoreError, RegistryError, IngestError, ServerError, OSError, ValueError)
 
@@ -39,12 +46,15 @@ app.command()(demo)
 app.command(name="import")(import_assets)
 app.command()(audit)
 app.command()(export)
+app.add_typer(device)
+app.add_typer(sim)
 
 
 def main() -> NoReturn:
     """Run the command line, and end with its exit code."""
     code = 0
     try:
+        _arm(os.environ.get(FAULTS, ""))
         app()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(bool(end.code))
@@ -60,6 +70,15 @@ def main() -> NoReturn:
     sys.stderr.flush()
     # All is closed and written. The interpreter's own end would make DuckDB's binding print a page about its leaks.
     os._exit(code)
+
+
+def _arm(faults: str) -> None:
+    """Arm what the environment says. Raises FaultpointError."""
+    actions = parse_faults(faults)
+    if actions:
+        arm(actions, leave=os._exit, sleep=time.sleep)
+        told = f"FAULTS ARMED by {FAULTS}, this process will fail on purpose: {faults}"
+        messages.print(Text(told, style="bold white on red"))
 
 
 def _tell(errors: list[Exception]) -> int:

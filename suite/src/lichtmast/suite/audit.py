@@ -1,9 +1,11 @@
-"""The books: sent = stored + quarantined + duplicate, per device and hour, and every missing pack by its number.
+"""The books: sent = stored + quarantined + duplicate + dropped, and every missing pack by its number.
 
 What arrived is in the ledger, one line a pack. What was sent follows from the numbers that devices give their packs: a
 hole below the highest number that came is a pack that was sent and is nowhere (or still on its way: a device repeats
-what was not acknowledged). Packs without numbers count as they arrive. What cannot be seen from here is a pack behind
-the last that came; for that, hold the device's own count against this one, as `lichtmast demo` does.
+what was not acknowledged). A hole that the device itself declares, because it had to drop those packs, is `dropped`
+and no fault; a declared pack that came all the same counts as it came. Packs without numbers count as they arrive. What
+cannot be seen from here is a pack behind the last that came; for that, hold the device's own count against this one, as
+`lichtmast demo` does.
 
 Held against each other are also: the positions of the log and the ledger's, the rows that the ledger says were stored
 and those that are there, and the numbers that may occur only once.
@@ -25,12 +27,12 @@ ACCOUNT_ROWS_MAX: Final = 50_000
 """Lines of devices, hours and outcomes that are listed, the latest first; the sums are of all."""
 
 MISSING_NAMED_MAX: Final = 10_000
-"""Ranges of missing packs that are named; beyond it they are only counted."""
+"""Ranges of missing packs, and of dropped ones, that are named; beyond it they are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Packs that a device numbered and that never arrived: first..last of one epoch."""
+    """Packs that a device numbered and that never arrived, or that it declares as dropped: first..last of one epoch."""
 
     device: str
     epoch: int
@@ -58,6 +60,7 @@ class Audit:
     stored: int
     quarantined: int
     duplicates: int
+    dropped: int
     missing: int
     readings: int
     double_packs: int
@@ -68,6 +71,8 @@ class Audit:
     positions_unaccounted: int
     by_transport: dict[str, int]
     missing_packs: tuple[Missing, ...]
+    dropped_packs: tuple[Missing, ...]
+    dropped_by_device: dict[str, int]
     accounts: tuple[Account, ...]
 
     @property
@@ -105,13 +110,17 @@ def audit(store: DuckStore, waiting: int | None) -> Audit:
         for transport in Transport
     }
     accounts = _accounts(counts)
+    # Drops before holes: what is declared in between is then counted in neither, and not in both.
+    dropped_by_device, dropped_packs = _dropped(store)
     missing, holes = _missing(store)
+    dropped = sum(dropped_by_device.values())
     totals = store.audit_counts()
     return Audit(
-        sent=stored + quarantined + duplicates + missing,
+        sent=stored + quarantined + duplicates + dropped + missing,
         stored=stored,
         quarantined=quarantined,
         duplicates=duplicates,
+        dropped=dropped,
         missing=missing,
         readings=readings,
         double_packs=totals["double_packs"],
@@ -122,6 +131,8 @@ def audit(store: DuckStore, waiting: int | None) -> Audit:
         positions_unaccounted=totals["positions_unaccounted"],
         by_transport=by_transport,
         missing_packs=holes,
+        dropped_packs=dropped_packs,
+        dropped_by_device=dropped_by_device,
         accounts=accounts,
     )
 
@@ -159,6 +170,15 @@ def _missing(store: DuckStore) -> tuple[int, tuple[Missing, ...]]:
                     holes.append(Missing(row["device"], row["epoch"], expected, first - 1))
             expected = last + 1
     return count, tuple(holes)
+
+
+def _dropped(store: DuckStore) -> tuple[dict[str, int], tuple[Missing, ...]]:
+    """What devices declare as dropped and nobody ever sent: numbers per device, and the ranges."""
+    ranges = [Missing(**row) for row in store.dropped().to_pylist()]
+    by_device: dict[str, int] = {}
+    for one in ranges:
+        by_device[one.device] = by_device.get(one.device, 0) + one.last - one.first + 1
+    return by_device, tuple(ranges[:MISSING_NAMED_MAX])
 
 
 assert [Outcome.STORED, Outcome.QUARANTINED, Outcome.DUPLICATE] == [0, 1, 2]  # noqa: S101 - audit() counts by position

@@ -1,8 +1,9 @@
 """What the command line tells when it cannot go on.
 
-SuiteError      root; the text says what happened and the next step
-├── FolderError     the data folder cannot be used
-└── OperatorError   the running Lichtmast did not do what it was asked
+SuiteError             root; the text says what happened and the next step
+├── FolderError        the data folder cannot be used
+├── OperatorError      the running Lichtmast did not do what it was asked
+└── DeviceOrderError   what a device should be told cannot be as it was given, or did not reach the broker
 """
 
 
@@ -16,3 +17,7 @@ class FolderError(SuiteError):
 
 class OperatorError(SuiteError):
     """The running Lichtmast did not do what it was asked."""
+
+
+class DeviceOrderError(SuiteError):
+    """What a device should be told cannot be as it was given, or did not reach the broker."""

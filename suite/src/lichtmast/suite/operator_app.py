@@ -1,4 +1,4 @@
-"""What a running Lichtmast does for its own commands: audit, export, status. Loopback, token, JSON.
+"""What a running Lichtmast does for its own commands: audit, export, status, devices. Loopback, token, JSON.
 
 The store belongs to one process, so `lichtmast audit` beside a running `lichtmast up` asks that one.
 """
@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from lichtmast.ingest.errors import LogError
 from lichtmast.store import StoreError
 from lichtmast.suite.audit import audit
+from lichtmast.suite.operator_devices import device_routes
 
 if TYPE_CHECKING:
     from lichtmast.suite.service import Service
@@ -68,4 +69,5 @@ def operator_app(service: "Service", token: str) -> FastAPI:
     async def read_status() -> dict[str, Any]:
         return service.health()
 
+    app.include_router(device_routes(service))
     return app

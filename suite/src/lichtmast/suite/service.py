@@ -32,6 +32,7 @@ from lichtmast.ingest.pipeline.run import Pipeline
 from lichtmast.registry import Registry
 from lichtmast.store import DuckStore
 from lichtmast.suite.clock import now_us
+from lichtmast.suite.device_post import DevicePost
 from lichtmast.suite.errors import SuiteError
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.operator_app import operator_app
@@ -59,6 +60,7 @@ class Service:
     pipeline: Pipeline
     door: CoapDoor
     log: Log
+    post: DevicePost
     broadcaster: Broadcaster
     http_port: int
     lag: int | None = None
@@ -173,8 +175,9 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
         calm_collector()
         broadcaster = Broadcaster()
         listener = open_socket(settings.host, settings.http_port)
+        post = DevicePost(broker, log, store)
         service = Service(
-            folder, settings, registry, store, broker, pipeline, door, log, broadcaster, listener.getsockname()[1]
+            folder, settings, registry, store, broker, pipeline, door, log, post, broadcaster, listener.getsockname()[1]
         )
         app = create_app(registry, store, broadcaster, ApiSettings(), log_lag=lambda: service.lag)
         tasks.start(service.watch_lag(), "log-lag")

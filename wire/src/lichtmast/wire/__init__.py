@@ -9,6 +9,7 @@ Will not: know which devices exist, store anything, or send anything.
 from lichtmast.wire.acknowledgement import Acknowledgement, AcknowledgementError, Refused, decode_acknowledgement
 from lichtmast.wire.envelope import SENML_CBOR, SENML_JSON, Enclosed, EnvelopeError, disclose, enclose, enclosed_bytes
 from lichtmast.wire.identity import DeviceId, IdentityError
+from lichtmast.wire.numbers import Numbers
 from lichtmast.wire.profile import Capability, Direction, Profile, ProfileError, ResultKind, load_profiles
 from lichtmast.wire.quality import Quality
 from lichtmast.wire.refusal import ANSWERS, Answer, PackError, Refusal
@@ -31,6 +32,7 @@ __all__ = [
     "EncodingError",
     "EnvelopeError",
     "IdentityError",
+    "Numbers",
     "Pack",
     "PackError",
     "Profile",

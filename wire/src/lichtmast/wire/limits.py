@@ -31,6 +31,18 @@ EPOCH_MAX = 2**53 - 1
 SEQ_MAX = 2**53 - 1
 """Largest integers that every JSON reader keeps exact (RFC 7493 section 2.2)."""
 
+DROPPED_RANGES_MAX = 16
+DROPPED_NUMBERS_MAX = 1_000_000
+"""What one pack may declare as dropped; more goes with the next pack."""
+DROPPED_TEXT_LENGTH_MAX = 16 * (16 + 1 + 16 + 1)
+"""Characters of a declaration: sixteen ranges of two 16-digit numbers, a dash and a comma."""
+TIME_ERROR_MAX_S = 10**9
+"""Seconds; an error of more than thirty years is no bound."""
+TIME_ERROR_TOLD_S = 1.0
+"""A sender tells its clock error only above this."""
+TIME_ERROR_FLAGGED_S = 2.0
+"""Readings of a pack whose sender tells more than this are flagged TIME_UNCERTAIN."""
+
 ENVELOPE_PACKS_MAX = 4_096
 ENVELOPE_BYTES_MAX = 900 * 1024
 """One log message of grouped packs; below the broker's max_payload of 1 MiB with room for headers."""

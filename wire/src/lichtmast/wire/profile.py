@@ -63,8 +63,9 @@ class Capability:
 
     `suffix` follows the device URN in the SenML name, as in `/lamp/0/level`. `quantity` is the observed property's
     name and `definition` its URI. `unit` is a SenML primary unit, or None where the result has none. `minimum` and
-    `maximum` are the believable range, `step` the resolution, `rate_per_s` the fastest believable change (unit per
-    second); each is None where nothing is known. `lwm2m` is object/instance/resource.
+    `maximum` are the believable range, `step` the resolution, `rate_per_s` the fastest believable change of what is
+    measured (unit per second), to which rounding may add one `step`; each is None where nothing is known. `lwm2m` is
+    object/instance/resource.
     """
 
     key: str

@@ -17,3 +17,5 @@ class Quality(IntFlag):
     """The device sent a registered secondary unit (RFC 8798); the result is in the primary unit."""
     UNIT_NOT_RECOMMENDED = 16
     """The unit is marked as not recommended for producers in the SenML unit registry."""
+    TIME_UNCERTAIN = 32
+    """The device's own bound on its clock error is above the policy's; phenomenon time is its best estimate."""

@@ -12,6 +12,9 @@ READINGS_SUBJECT: Final = "lm.*.*.up"
 OBSERVATIONS_STREAM: Final = "OBSERVATIONS"
 OBSERVATIONS_SUBJECT: Final = "lm-observations"
 
+EVENTS_STREAM: Final = "EVENTS"
+EVENTS_SUBJECTS: Final = ("lm.*.*.ev", "lm.*.*.state")
+
 COAP_DOOR_SUBJECT: Final = "lm.door.coap.up"
 """Envelopes of the CoAP door. `door` is no tenant, so no device can ever own this subject."""
 
@@ -39,6 +42,36 @@ def ack_subject(device: DeviceId) -> str:
 def ack_subject_of(name: str) -> str:
     """The same for `tenant/device` as text that is known to be valid."""
     return f"lm.{name.replace('/', '.')}.ack"
+
+
+def cfg_topic(device: DeviceId) -> str:
+    """Where the device hears its desired configuration: retained, QoS 1."""
+    return f"lm/{device.tenant}/{device.device}/cfg"
+
+
+def cmd_topic(device: DeviceId) -> str:
+    """Where the device hears commands: QoS 1, never retained."""
+    return f"lm/{device.tenant}/{device.device}/cmd"
+
+
+def state_topic(device: DeviceId) -> str:
+    """Where the device reports its state: retained, QoS 1."""
+    return f"lm/{device.tenant}/{device.device}/state"
+
+
+def ev_topic(device: DeviceId) -> str:
+    """Where the device reports events: QoS 1."""
+    return f"lm/{device.tenant}/{device.device}/ev"
+
+
+def state_subject(device: DeviceId) -> str:
+    """The log subject of the device's states."""
+    return f"lm.{device.tenant}.{device.device}.state"
+
+
+def ev_subject(device: DeviceId) -> str:
+    """The log subject of the device's events."""
+    return f"lm.{device.tenant}.{device.device}.ev"
 
 
 def device_of_subject(subject: str) -> DeviceId:

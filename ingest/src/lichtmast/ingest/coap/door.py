@@ -32,6 +32,7 @@ from lichtmast.ingest.coap.settings import CoapSettings
 from lichtmast.ingest.coap.statistics import CoapStatistics
 from lichtmast.wire import limits as wire_limits
 from lichtmast.wire.envelope import MAGIC, Enclosed, enclose, enclosed_bytes
+from lichtmast.wire.faultpoint import faultpoint
 
 Publish = Callable[[bytes], Awaitable[None]]
 """Puts one envelope in the log and returns when it is durable there. Raises where it is not."""
@@ -201,7 +202,9 @@ class CoapDoor:
         """Whether the log has the packs. Whatever its client raises, the door goes on and the answer is 5.03."""
         try:
             async with asyncio.timeout(self._settings.publish_timeout_s):
+                faultpoint("coap.before_log")
                 await self._publish(enclose(packs))
+                faultpoint("coap.after_log")
         except asyncio.CancelledError as error:
             if self._publisher.cancelling():
                 raise

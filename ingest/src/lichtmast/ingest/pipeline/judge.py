@@ -4,13 +4,15 @@ Slow and exact; the fast way (`decode.py`) sends everything here that it is not 
 """
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
 from lichtmast.ingest.pipeline.roster import BOOLEAN, NUMBER, TEXT, UNKNOWN, Roster
 from lichtmast.wire import limits, senml
 from lichtmast.wire.quality import Quality
 from lichtmast.wire.refusal import PackError, Refusal
+
+Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
 _EPOCH: Final = re.compile(rb'"lm-epoch"[ \t\r\n]*:[ \t\r\n]*([0-9]{1,16})[ \t\r\n]*[,}]')
 _SEQ: Final = re.compile(rb'"lm-seq"[ \t\r\n]*:[ \t\r\n]*([0-9]{1,16})[ \t\r\n]*[,}]')
@@ -29,21 +31,26 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The pack is the device's own and each reading has its datastream."""
+    """The pack is the device's own and each reading has its datastream. `dropped` is what it declares beside them."""
 
     epoch: int | None
     seq: int | None
     rows: tuple[Row, ...]
+    dropped: Ranges = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The pack goes to quarantine. Epoch and seq are told where they can be read all the same."""
+    """The pack goes to quarantine. Epoch and seq are told where they can be read all the same.
+
+    What a device's own pack declares as dropped counts although its readings do not: the device will not say it again.
+    """
 
     epoch: int | None
     seq: int | None
     refusal: Refusal
     detail: str
+    dropped: Ranges = ()
 
 
 def judge(
@@ -63,38 +70,37 @@ def judge(
     if device == UNKNOWN:
         return Rejected(epoch, seq, Refusal.UNKNOWN_DEVICE, f"{sender} is not registered; register it, then replay")
     if not roster.active[device]:
-        return Rejected(epoch, seq, Refusal.INACTIVE_DEVICE, f"{sender} is registered but not active")
-    profile_row = int(roster.profile_of[device])
-    profile = roster.profiles[profile_row]
-    prefix = len(pack.device.urn)
+        detail = f"{sender} is registered but not active"
+        return Rejected(epoch, seq, Refusal.INACTIVE_DEVICE, detail, pack.dropped)
     rows: list[Row] = []
     for record in pack.records:
-        suffix = record.name[prefix:]
-        column = roster.suffix_codes.get(suffix, UNKNOWN)
-        if column == UNKNOWN or roster.datastreams[device, column] == UNKNOWN:
-            return Rejected(
-                epoch,
-                seq,
-                Refusal.UNKNOWN_NAME,
-                f"profile {profile.key} has no name {suffix[: limits.NAME_LENGTH_MAX]}",
-            )
-        capability = profile.uplinks[profile.index_of(suffix)]
-        if record.unit is not None and record.unit != capability.unit:
-            return Rejected(
-                epoch, seq, Refusal.WRONG_UNIT, f"{suffix} is in {capability.unit or 'no unit'}, not in {record.unit}"
-            )
-        row = _row(record, int(roster.datastreams[device, column]), int(roster.kinds[profile_row, column]))
-        if row is None:
-            return Rejected(epoch, seq, Refusal.WRONG_TYPE, f"{suffix} takes a {capability.kind.value} value")
-        result = row.result
-        minimum, maximum = roster.minima[profile_row, column], roster.maxima[profile_row, column]
-        if result is not None and not minimum <= result <= maximum:
-            row = Row(row.datastream_id, row.time_us, result, None, row.quality | Quality.OUT_OF_RANGE)
+        row = _row(record, record.name[len(pack.device.urn) :], device, roster)
+        if not isinstance(row, Row):
+            return Rejected(epoch, seq, *row, pack.dropped)
         rows.append(row)
-    return Accepted(epoch, seq, tuple(rows))
+    return Accepted(epoch, seq, tuple(rows), pack.dropped)
 
 
-def _row(record: senml.Record, datastream_id: int, kind: int) -> Row | None:
+def _row(record: senml.Record, suffix: str, device: int, roster: Roster) -> Row | tuple[Refusal, str]:
+    """The observation that a record is for this device, or why it is none."""
+    profile_row = int(roster.profile_of[device])
+    profile = roster.profiles[profile_row]
+    column = roster.suffix_codes.get(suffix, UNKNOWN)
+    if column == UNKNOWN or roster.datastreams[device, column] == UNKNOWN:
+        return Refusal.UNKNOWN_NAME, f"profile {profile.key} has no name {suffix[: limits.NAME_LENGTH_MAX]}"
+    capability = profile.uplinks[profile.index_of(suffix)]
+    if record.unit is not None and record.unit != capability.unit:
+        return Refusal.WRONG_UNIT, f"{suffix} is in {capability.unit or 'no unit'}, not in {record.unit}"
+    row = _of_kind(record, int(roster.datastreams[device, column]), int(roster.kinds[profile_row, column]))
+    if row is None:
+        return Refusal.WRONG_TYPE, f"{suffix} takes a {capability.kind.value} value"
+    minimum, maximum = roster.minima[profile_row, column], roster.maxima[profile_row, column]
+    if row.result is not None and not minimum <= row.result <= maximum:
+        return replace(row, quality=row.quality | Quality.OUT_OF_RANGE)
+    return row
+
+
+def _of_kind(record: senml.Record, datastream_id: int, kind: int) -> Row | None:
     """The record's value as its kind demands; None where it is of another kind."""
     match kind, record.value:
         case (k, bool(value)) if k == BOOLEAN:

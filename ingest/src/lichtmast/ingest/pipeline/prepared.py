@@ -1,19 +1,21 @@
 """A batch between its two steps: what is decided, and what only the store can answer. Values; no rules."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from lichtmast.ingest.pipeline.arrivals import Arrivals
-from lichtmast.ingest.pipeline.judge import Row
+from lichtmast.ingest.pipeline.judge import Ranges, Row
 from lichtmast.store.port import PackKey
 from lichtmast.wire.refusal import Refusal
 
 PENDING: Final = -1
 """The outcome of a pack that is not settled yet."""
+Drop: TypeAlias = tuple[str, int, int, int, int]
+"""Device, epoch, first, last, declared at: the columns of DROPS_SCHEMA."""
 _KEY_SCHEMA: Final = pa.schema([("datastream_id", pa.int32()), ("phenomenon_time", pa.int64())])
 
 
@@ -44,6 +46,10 @@ class Prepared:
     conflicts: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Packs whose number belongs to another pack, and that number."""
     loose: list[int] = field(default_factory=list)
+    declared: dict[int, Ranges] = field(default_factory=dict)
+    """Numbers that a pack declares as dropped, for the few that declare any."""
+    drops: list[Drop] = field(default_factory=list)
+    """What of it is news, for the store."""
 
     def doubtful_keys(self) -> list[PackKey]:
         """What to ask the store's ledger."""

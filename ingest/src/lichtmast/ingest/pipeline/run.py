@@ -29,6 +29,7 @@ from lichtmast.registry.directory import Directory
 from lichtmast.store.errors import StoreBrokenError, StoreError
 from lichtmast.store.port import Batch, ObservationStore
 from lichtmast.wire import topics
+from lichtmast.wire.faultpoint import faultpoint
 from lichtmast.wire.profile import load_profiles
 
 _log = logging.getLogger(__name__)
@@ -239,9 +240,14 @@ class Pipeline:
     async def _finish(self, log: Log, settled: Settled) -> None:
         """To the OBSERVATIONS log, then to the store, and only then to the devices."""
         await self._publish(log, settled.batch)
-        await self._in_writer(lambda: self._store.commit(settled.batch))
+        await self._in_writer(lambda: self._commit(settled.batch))
         self.statistics.add(settled)
         self._acks.offer(settled.standings)
+
+    def _commit(self, batch: Batch) -> None:
+        faultpoint("ingest.before_commit")
+        self._store.commit(batch)
+        faultpoint("ingest.after_commit")
 
     async def _renew_roster(self, transform: Transform, not_within_s: float) -> bool:
         """Take the register's present state when it moved; whether it did."""
@@ -263,7 +269,11 @@ class Pipeline:
     async def _tell(self) -> None:
         """Send what the devices may know, ten times a second."""
         while True:
-            self._announcer.announce_nowait(self._acks.due(time.monotonic()))
+            due = list(self._acks.due(time.monotonic()))
+            if due:
+                faultpoint("ingest.before_ack")
+                self._announcer.announce_nowait(due)
+                faultpoint("ingest.after_ack")
             await asyncio.sleep(ACK_ROUND_S)
 
     async def _in_writer(self, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - passes any result through

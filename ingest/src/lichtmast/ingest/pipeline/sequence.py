@@ -1,5 +1,8 @@
 """Which packs of a device have come: (epoch, seq) remembered as one number and a few ranges.
 
+Numbers that a device declares as dropped count as come: it is acknowledged past them. Should such a pack arrive all the
+same it is doubtful like any that came before, and the ledger, which has no line of it, lets it in.
+
 Only a filter: it says `new` when that is certain and `doubtful` otherwise, and the ledger decides the doubtful. So
 memory stays small for a device with thousands of holes, and forgetting can never lose or double a pack.
 """
@@ -22,7 +25,7 @@ Standing = tuple[int, int, tuple[tuple[int, int], ...], tuple[Refused, ...]]
 
 @dataclass(slots=True)
 class Progress:
-    """What came of one epoch: all of 1..upto, the closed `ranges` above, and none else at or above `certain_from`."""
+    """What came of one epoch or was declared: 1..upto, the closed `ranges` above, and none else from `certain_from`."""
 
     epoch: int
     upto: int = 0
@@ -45,6 +48,27 @@ class Progress:
         if seq <= self.upto:
             return
         self._insert(seq)
+        self._forget_oldest()
+
+    def covers(self, first: int, last: int) -> bool:
+        """Whether all of these numbers came, or were declared, as far as memory goes."""
+        return last <= self.upto or any(low <= first and last <= high for low, high in self.ranges)
+
+    def add_range(self, first: int, last: int) -> None:
+        """Remember that these numbers came, or never will."""
+        below = [one for one in self.ranges if one[1] < first - 1]
+        above = [one for one in self.ranges if one[0] > last + 1]
+        touched = self.ranges[len(below) : len(self.ranges) - len(above)]
+        if touched:
+            first, last = min(first, touched[0][0]), max(last, touched[-1][1])
+        if first <= self.upto + 1:  # All ranges lie above `upto`, so there is none below.
+            self.upto = max(self.upto, last)
+            self.ranges = above
+        else:
+            self.ranges = [*below, [first, last], *above]
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
         if len(self.ranges) > RANGES_MAX:
             self.certain_from = max(self.certain_from, self.ranges.pop(0)[1] + 1)
 

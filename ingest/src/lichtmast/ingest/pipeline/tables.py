@@ -1,11 +1,15 @@
-"""A settled batch as the tables that the store takes: observations, ledger and quarantine."""
+"""A settled batch as the tables that the store takes: observations, ledger, quarantine and declared drops."""
+
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from lichtmast.ingest.pipeline.prepared import Prepared
-from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Outcome
+from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Outcome
+
+_NO_DROPS: Final = DROPS_SCHEMA.empty_table()
 
 
 def observations(prepared: Prepared, dropped: set[tuple[int, int]]) -> tuple[pa.Table, npt.NDArray[np.int32]]:
@@ -55,6 +59,13 @@ def ledger(prepared: Prepared, readings: npt.NDArray[np.int32]) -> pa.Table:
         ],
         schema=LEDGER_SCHEMA,
     )
+
+
+def drops(prepared: Prepared) -> pa.Table:
+    """What devices declared as dropped, as far as it is news."""
+    if not prepared.drops:
+        return _NO_DROPS
+    return pa.table([list(column) for column in zip(*prepared.drops, strict=True)], schema=DROPS_SCHEMA)
 
 
 def quarantine(prepared: Prepared) -> pa.Table:

@@ -145,12 +145,14 @@ class Transform:
                 prepared.rows.judged += [(row, one) for one in verdict.rows]
             case Rejected():
                 prepared.refusals[row] = (verdict.refusal, verdict.detail)
+        if verdict.dropped:
+            prepared.declared[row] = verdict.dropped
 
     def _sequence(self, prepared: Prepared) -> None:
         """Walk the packs in log order; new ones are settled at once, the others are left for the store's answer."""
         outcome = prepared.outcome
         current = self._current
-        refusals = prepared.refusals
+        refusals, declared = prepared.refusals, prepared.declared
         stored, quarantined = int(Outcome.STORED), int(Outcome.QUARANTINED)
         for row, (device, epoch, seq) in enumerate(
             zip(prepared.arrivals.device, prepared.epochs, prepared.seqs, strict=True)
@@ -173,6 +175,8 @@ class Transform:
                 prepared.doubtful.append(row)
                 continue
             outcome[row] = quarantined if row in refusals else stored
+            if declared and row in declared:
+                _declare(prepared, row, progress)
 
     def settle(self, prepared: Prepared, known: dict[PackKey, int], existing: pa.Table, log: str) -> Settled:
         """Make the batch, given what the ledger knows of the doubtful keys and the store of the loose times."""
@@ -188,6 +192,7 @@ class Transform:
                 tables.quarantine(prepared),
                 log,
                 arrivals.last_position,
+                tables.drops(prepared),
             ),
             standings,
             len(arrivals),
@@ -211,12 +216,16 @@ class Transform:
                 known[key] = prepared.digests[row]
                 continue
             digest = known.get(key)
-            if digest is None:  # It had not come after all: the filter was merely not certain.
+            if digest is None:  # It had not come after all: it was declared as dropped, or the filter not certain.
                 known[key] = prepared.digests[row]
-                self._sequences.of(sender, key.epoch).add(key.seq)
+                progress = self._sequences.of(sender, key.epoch)
+                progress.add(key.seq)
+                _declare(prepared, row, progress)
                 prepared.outcome[row] = Outcome.QUARANTINED if row in prepared.refusals else Outcome.STORED
             elif digest == prepared.digests[row]:
-                self._sequences.of(sender, key.epoch).add(key.seq)  # memory may have forgotten it, and the ack with it
+                progress = self._sequences.of(sender, key.epoch)
+                progress.add(key.seq)  # memory may have forgotten it, and the ack with it
+                _declare(prepared, row, progress)
                 prepared.outcome[row] = Outcome.DUPLICATE
                 prepared.refusals.pop(row, None)
             else:
@@ -254,6 +263,15 @@ class Transform:
                 progress = self._sequences.of(names[device], epoch)
             standings[names[device]] = progress.standing(refused.get(device, ()))
         return standings
+
+
+def _declare(prepared: Prepared, row: int, progress: Progress) -> None:
+    """Count what the pack declares as dropped as come; what memory does not have yet is news for the store."""
+    arrivals = prepared.arrivals
+    for first, last in prepared.declared.get(row, ()):
+        if not progress.covers(first, last):
+            progress.add_range(first, last)
+            prepared.drops.append((arrivals.sender[row], progress.epoch, first, last, arrivals.received_us[row]))
 
 
 def _settle_loose(prepared: Prepared, existing: pa.Table) -> set[tuple[int, int]]:

@@ -16,7 +16,7 @@ SHOWN_MAX = 40
 
 
 def audit(data: DataOption = None, *, as_json: JsonOption = False) -> None:
-    """Prove sent = stored + quarantined + duplicate, per device and hour, and name every missing pack.
+    """Prove sent = stored + quarantined + duplicate + dropped, and name every missing pack.
 
     Works on a running Lichtmast (which first stores what its log still holds) and on a stopped one. Exit code 1 when
     the books do not balance.
@@ -51,9 +51,11 @@ def _show(told: dict[str, Any]) -> None:
         console.print(f"the last {SHOWN_MAX} of {len(told['accounts'])} lines; all are in --json")
     for one in told["missing_packs"][:SHOWN_MAX]:
         console.print(f"missing: {one['device']} epoch {one['epoch']} seq {one['first']}..{one['last']}")
+    for device, count in list(told["dropped_by_device"].items())[:SHOWN_MAX]:
+        console.print(f"dropped: {device} declares {count} packs that it had to drop")
     console.print(
         f"sent {told['sent']} = stored {told['stored']} + quarantined {told['quarantined']} "
-        f"+ duplicates {told['duplicates']} + missing {told['missing']}"
+        f"+ duplicates {told['duplicates']} + dropped {told['dropped']} + missing {told['missing']}"
     )
     if told["waiting"] is None:
         console.print(

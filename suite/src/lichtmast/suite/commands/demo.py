@@ -38,7 +38,8 @@ def demo(
 ) -> None:
     """Run everything with a simulated town in a temporary folder, then draw up the account.
 
-    Exit code 0 when every pack that the devices sent is stored, in quarantine or a duplicate; 1 when one is lost.
+    Exit code 0 when every pack that the devices sent is stored, in quarantine, a duplicate or declared as dropped; 1
+    when one is lost.
     """
     log_to_stderr(verbose=verbose)
     with tempfile.TemporaryDirectory(prefix="lichtmast-demo-") as folder:
@@ -96,7 +97,8 @@ def _account(
         "stored": account.stored,
         "quarantined": account.quarantined,
         "duplicates": account.duplicates,
-        "lost": sent - account.stored - account.quarantined - account.duplicates,
+        "dropped": account.dropped,
+        "lost": sent - account.stored - account.quarantined - account.duplicates - account.dropped,
         "by_transport": {name: tally.sent for name, tally in ledger.by_transport.items()},
         "readings": account.readings,
         "readings_per_s": round(account.readings / took_s, 1),

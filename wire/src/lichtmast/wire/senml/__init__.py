@@ -9,12 +9,15 @@ believe that the sender is the device that the names tell.
 """
 
 from lichtmast.wire.senml.encoding import EncodingError, encode
-from lichtmast.wire.senml.packs import EPOCH_LABEL, SEQ_LABEL, decode, resolve, sniff
+from lichtmast.wire.senml.labels import DROPPED_LABEL, EPOCH_LABEL, SEQ_LABEL, TIME_ERROR_LABEL
+from lichtmast.wire.senml.packs import decode, resolve, sniff
 from lichtmast.wire.senml.records import Pack, Reading, Record
 
 __all__ = [
+    "DROPPED_LABEL",
     "EPOCH_LABEL",
     "SEQ_LABEL",
+    "TIME_ERROR_LABEL",
     "EncodingError",
     "Pack",
     "Reading",

@@ -1,8 +1,8 @@
 """Packs for the wire: as compact as SenML gets without losing a bit of what `decode` will read.
 
-The first record carries `bn`, `bt`, then `bu` where all units are equal, then `lm-epoch` and `lm-seq`; each record then
-has `n`, `u`, its value and `t`, each only where it differs from what the base says. In JSON that order of labels is a
-promise: receivers may have a fast path for it. In CBOR the order is the canonical one.
+The first record carries `bn`, `bt`, then `bu` where all units are equal, then our own labels (`labels`); each record
+then has `n`, `u`, its value and `t`, each only where it differs from what the base says. In JSON that order of labels
+is a promise: receivers may have a fast path for it. In CBOR the order is the canonical one.
 
 Will not: sort, thin or split readings, convert units, or write `bver`, sums or relative times.
 """
@@ -13,13 +13,19 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any, Final
 
-import cbor2
-
 from lichtmast.wire import limits
 from lichtmast.wire.envelope import SENML_CBOR, SENML_JSON
 from lichtmast.wire.identity import DeviceId
 from lichtmast.wire.names import is_suffix
-from lichtmast.wire.senml.packs import EPOCH_LABEL, SEQ_LABEL
+from lichtmast.wire.senml.canonical_cbor import write_cbor
+from lichtmast.wire.senml.labels import (
+    DROPPED_LABEL,
+    EPOCH_LABEL,
+    SEQ_LABEL,
+    TIME_ERROR_LABEL,
+    write_dropped,
+    wrong_ranges,
+)
 from lichtmast.wire.senml.records import Reading
 from lichtmast.wire.senml.resolution import is_clean_text
 from lichtmast.wire.senml.showing import shown
@@ -42,8 +48,14 @@ def encode(
     epoch: int | None = None,
     seq: int | None = None,
     content_format: int = SENML_JSON,
+    dropped: Sequence[tuple[int, int]] = (),
+    time_error_s: float | None = None,
 ) -> bytes:
-    """Write one pack. `epoch` and `seq` come both or not at all. Raises EncodingError."""
+    """Write one pack. Raises EncodingError.
+
+    `epoch` and `seq` come both or not at all. `dropped` are ascending closed ranges below `seq`. `time_error_s` is
+    left out where it is so small that a reader need not know.
+    """
     if content_format not in (SENML_JSON, SENML_CBOR):
         raise EncodingError(f"content format {content_format}; {SENML_JSON} and {SENML_CBOR} can be written")
     if not 1 <= len(readings) <= limits.PACK_RECORDS_MAX:
@@ -55,6 +67,7 @@ def encode(
     if shared:
         records[0]["bu"] = unit
     records[0].update(_numbered(epoch, seq))
+    records[0].update(_declared(dropped, seq, time_error_s))
     for index, reading in enumerate(readings):
         record = records[0] if index == 0 else {}
         record["n"] = _suffix(reading)
@@ -85,6 +98,20 @@ def _numbered(epoch: int | None, seq: int | None) -> dict[str, int]:
     if not 1 <= seq <= limits.SEQ_MAX:
         raise EncodingError(f"seq {seq} is not from 1 to 2^53-1")
     return {EPOCH_LABEL: epoch, SEQ_LABEL: seq}
+
+
+def _declared(dropped: Sequence[tuple[int, int]], seq: int | None, time_error_s: float | None) -> dict[str, Any]:
+    labels: dict[str, Any] = {}
+    if dropped:
+        wrong = wrong_ranges(dropped, seq)
+        if wrong is not None:
+            raise EncodingError(f"{DROPPED_LABEL}: {wrong}")
+        labels[DROPPED_LABEL] = write_dropped(dropped)
+    if time_error_s is not None and not time_error_s <= limits.TIME_ERROR_TOLD_S:
+        if not time_error_s <= limits.TIME_ERROR_MAX_S:  # Not a number is above everything, too.
+            raise EncodingError(f"{TIME_ERROR_LABEL} {time_error_s} is above {limits.TIME_ERROR_MAX_S} s")
+        labels[TIME_ERROR_LABEL] = int(time_error_s) if float(time_error_s).is_integer() else time_error_s
+    return labels
 
 
 def _seconds(time_us: int) -> int | float:
@@ -146,4 +173,4 @@ def _json(records: list[dict[str, Any]]) -> bytes:
 
 def _cbor(records: list[dict[str, Any]]) -> bytes:
     """Numbers for labels; canonical, so that a float takes the fewest bytes that keep it."""
-    return cbor2.dumps([{_NUMBERS.get(k, k): v for k, v in record.items()} for record in records], canonical=True)
+    return write_cbor([{_NUMBERS.get(k, k): v for k, v in record.items()} for record in records])

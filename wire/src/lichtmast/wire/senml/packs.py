@@ -4,7 +4,7 @@ The order of checks is the order of cost: format and size, then syntax, then Sen
 """
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from lichtmast.wire import limits
 from lichtmast.wire.envelope import SENML_CBOR, SENML_JSON
@@ -12,15 +12,12 @@ from lichtmast.wire.identity import URN_PREFIX, DeviceId, IdentityError
 from lichtmast.wire.names import device_of_name
 from lichtmast.wire.quality import Quality
 from lichtmast.wire.refusal import PackError, Refusal
+from lichtmast.wire.senml.labels import LABELS_OF_FIRST, read_dropped, read_sequence, read_time_error_s
 from lichtmast.wire.senml.records import Pack, Record
 from lichtmast.wire.senml.resolution import Fields, resolve_fields
 from lichtmast.wire.senml.showing import shown
 from lichtmast.wire.senml.strict_cbor import read_cbor
 from lichtmast.wire.senml.strict_json import read_json
-
-EPOCH_LABEL: Final = "lm-epoch"
-SEQ_LABEL: Final = "lm-seq"
-"""Our extension labels, in the first record; other SenML readers ignore them (RFC 8428 section 4.4)."""
 
 # RFC 8949 section 3.1: major type 4, array. No JSON text begins with these bytes.
 _CBOR_ARRAY_FIRST: Final = 0x80
@@ -43,8 +40,13 @@ def decode(raw: bytes, content_format: int, received_us: int) -> Pack:
     packed = _read(raw, content_format)
     records = resolve_fields(packed, received_us)
     _check_times(records, received_us)
-    epoch, seq = _sequence(packed)
-    return Pack(_device(records), epoch, seq, tuple(records))
+    first = _first(packed)
+    epoch, seq = read_sequence(first)
+    dropped = read_dropped(first, seq)
+    time_error_s = read_time_error_s(first)
+    if time_error_s is not None and time_error_s > limits.TIME_ERROR_FLAGGED_S:
+        records = [replace(one, quality=one.quality | int(Quality.TIME_UNCERTAIN)) for one in records]
+    return Pack(_device(records), epoch, seq, tuple(records), dropped, time_error_s)
 
 
 def resolve(raw: bytes, content_format: int, received_us: int) -> list[Record]:
@@ -78,27 +80,13 @@ def _check_times(records: list[Record], received_us: int) -> None:
         records[index] = replace(records[index], quality=flagged)
 
 
-def _sequence(packed: list[Fields]) -> tuple[int | None, int | None]:
-    first = packed[0]
+def _first(packed: list[Fields]) -> dict[str, Any]:
+    """The first record's fields, which alone may hold labels of ours."""
     for number, fields in enumerate(packed[1:], 2):
-        if EPOCH_LABEL in fields or SEQ_LABEL in fields:
-            raise PackError(
-                Refusal.BAD_SEQUENCE, f"record {number}: {EPOCH_LABEL} and {SEQ_LABEL} belong in the first record"
-            )
-    if EPOCH_LABEL not in first and SEQ_LABEL not in first:
-        return None, None
-    return (
-        _count(first.get(EPOCH_LABEL), EPOCH_LABEL, 0, limits.EPOCH_MAX),
-        _count(first.get(SEQ_LABEL), SEQ_LABEL, 1, limits.SEQ_MAX),
-    )
-
-
-def _count(told: object, label: str, least: int, most: int) -> int:
-    if type(told) is not int or not least <= told <= most:
-        raise PackError(
-            Refusal.BAD_SEQUENCE, f"{label} is not a whole number from {least} to 2^53-1, or its twin is missing"
-        )
-    return told
+        if not LABELS_OF_FIRST.isdisjoint(fields):
+            labels = ", ".join(sorted(LABELS_OF_FIRST))
+            raise PackError(Refusal.BAD_SEQUENCE, f"record {number}: {labels} belong in the first record")
+    return packed[0]
 
 
 def _device(records: list[Record]) -> DeviceId | None:

@@ -31,13 +31,16 @@ class Pack:
     """A decoded pack: records in chronological order, equal times in the order of the pack.
 
     `device` is the device whose URN begins every name, or None where no name is a URN of ours. `epoch` and `seq` are
-    both there or both None.
+    both there or both None. `dropped` are numbers of this epoch that the device declares it had to drop, as ascending
+    closed ranges below `seq`. `time_error_s` is the device's own bound on its clock error, None where it tells none.
     """
 
     device: DeviceId | None
     epoch: int | None
     seq: int | None
     records: tuple[Record, ...]
+    dropped: tuple[tuple[int, int], ...] = ()
+    time_error_s: float | None = None
 
     def suffix_of(self, record: Record) -> str:
         """What follows the device URN in the record's name, from its slash; the whole name where device is None."""
