@@ -1,6 +1,7 @@
-"""The agent that runs beside the sensors.
+"""The agent that runs beside the sensors: it measures, and keeps every reading until the server has it on disk.
 
-The room and its place in the workspace exist; the agent itself is the next step of the project and is not here yet.
+`lichtmast-edge` is the way in (`__main__`); `agent` puts the rooms together: drivers, sampling, timekeeping, outbox,
+uplink, twin, pole. Only the drivers' port is meant for others (`lichtmast.edge.drivers`).
 """
 
 __all__: list[str] = []

@@ -1,0 +1,26 @@
+"""The bounds of the agent's own settings and waits, named once. Rooms inside have a limits.py of their own."""
+
+from typing import Final
+
+MQTT_PORT: Final = 1883
+COAP_PORT: Final = 5683
+SNTP_PORT: Final = 123
+SNTP_SERVERS_MAX: Final = 4
+
+INTERVAL_S_MIN: Final = 0.1
+INTERVAL_S_MAX: Final = 86_400
+"""A pack a day at least: a device that says less cannot be told from one that is dead."""
+
+OUTBOX_HOURS_MIN: Final = 0.01
+OUTBOX_HOURS_MAX: Final = 700
+"""The server refuses readings older than thirty days (lichtmast.wire.limits.TIME_PAST_MAX_S)."""
+OUTBOX_BYTES_MIN: Final = 256 * 1024
+OUTBOX_BYTES_MAX: Final = 64 * 1024 * 1024 * 1024
+
+CLOCK_POLL_S: Final = 60.0
+CLOCK_POLL_UNTRUSTED_S: Final = 2.0
+"""How often the kernel is asked whether the clock is right: often while it is not, as readings wait for it."""
+STATE_S: Final = 900.0
+"""How often the state is reported when nothing changes."""
+CHECK_S: Final = 10.0
+"""How long a check of the self-test may take."""

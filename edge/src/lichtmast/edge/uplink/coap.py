@@ -1,0 +1,109 @@
+"""The link over CoAP: CON POST /up, one pack at a time, each until it is answered (RFC 7252 sections 4.2 and 4.7).
+
+aiocoap costs two megabytes, so it is imported when the link is first used.
+
+Will not carry acknowledgements, configuration, commands, state or events: those need
+MQTT. The answer to a pack settles it.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from functools import cache
+from typing import Any, Final
+
+from lichtmast.edge.outbox.values import Packed
+from lichtmast.edge.uplink import limits
+from lichtmast.edge.uplink.errors import UplinkError
+from lichtmast.edge.uplink.link import Later, Outcome, Refused, Stored
+from lichtmast.edge.uplink.resolve import Resolver
+
+_AIOCOAP_LOG: Final = f"{__name__}.aiocoap"
+logging.getLogger(_AIOCOAP_LOG).setLevel(logging.CRITICAL)  # an unanswered request is an event that we count
+
+ABOUT_THE_PACK: Final = frozenset({"4.00", "4.09", "4.13", "4.15"})
+"""The answers that judge the pack: it is in quarantine, and will not become better. Any other 4.xx judges the
+sender, the path or the server, which somebody can mend: the door keeps nothing of a device that it does not know."""
+
+
+class CoapLink:
+    """The door at a host and port."""
+
+    name = "coap"
+    window = limits.COAP_WINDOW_PACKS
+    at_once = limits.COAP_WINDOW_PACKS
+
+    def __init__(self, host: str, port: int) -> None:
+        self._port = port
+        self._resolver = Resolver(host)
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator["CoapSession"]:
+        """Find the address and open a socket; raises UplinkError. The first pack will show whether anybody is there."""
+        address = await self._resolver.next_address()
+        import aiocoap  # noqa: PLC0415 - two megabytes, only where the link is used
+
+        try:
+            context = await aiocoap.Context.create_client_context(loggername=_AIOCOAP_LOG, transports=["udp6"])
+        except OSError as error:
+            raise UplinkError(f"no UDP socket for CoAP: {error.strerror}") from error
+        try:
+            yield CoapSession(context, f"[{address}]:{self._port}")
+        finally:
+            await context.shutdown()
+
+
+class CoapSession:
+    """A socket of this agent's own, and the server that it speaks to."""
+
+    def __init__(self, context: Any, server: str) -> None:  # noqa: ANN401 - aiocoap is untyped
+        self._context = context
+        self._server = server
+
+    @property
+    def conversation(self) -> None:
+        """None: CoAP carries packs alone."""
+        return
+
+    async def deliver(self, packed: Packed) -> Outcome:
+        """Post the pack, in blocks where it is larger than a datagram (RFC 7959), and wait for the answer."""
+        import aiocoap  # noqa: PLC0415 - as above
+        import aiocoap.error  # noqa: PLC0415
+
+        request = aiocoap.Message(
+            code=aiocoap.POST,
+            payload=packed.payload,
+            content_format=packed.content_format,
+            uri_path=("up",),
+            transport_tuning=_patience(),
+        )
+        request.unresolved_remote = self._server
+        large = len(packed.payload) > limits.COAP_DATAGRAM_BYTES
+        try:
+            async with asyncio.timeout(limits.COAP_LARGE_ANSWER_S if large else limits.COAP_ANSWER_S):
+                answer = await self._context.request(request).response
+        except (aiocoap.error.Error, TimeoutError, OSError) as error:
+            raise UplinkError(f"the CoAP server at {self._server} does not answer: {type(error).__name__}") from error
+        return judge(answer.code.dotted, answer.opt.max_age, answer.payload)
+
+
+def judge(code: str, max_age_s: int | None, diagnostic: bytes) -> Outcome:
+    """What an answer means for the pack (RFC 7252 section 5.9); Max-Age says when to come back (section 5.9.3.4)."""
+    if code.startswith("2."):
+        return Stored()
+    reason = f"{code} {diagnostic[: limits.REASON_LENGTH_MAX].decode('utf-8', 'replace')}".strip()
+    if code in ABOUT_THE_PACK:
+        return Refused(reason)
+    return Later(float(min(max_age_s or 0, limits.RETRY_AFTER_MAX_S)), reason)
+
+
+@cache
+def _patience() -> Any:  # noqa: ANN401 - aiocoap is untyped
+    """Fewer retransmissions than RFC 7252 section 4.8 allows: the outbox goes on where the message layer gives up."""
+    import aiocoap  # noqa: PLC0415 - two megabytes, only where the link is used
+
+    class Patience(aiocoap.Reliable):  # type: ignore[misc]  # aiocoap is untyped
+        MAX_RETRANSMIT = limits.COAP_MAX_RETRANSMIT
+
+    return Patience

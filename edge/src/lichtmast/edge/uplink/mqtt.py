@@ -1,0 +1,172 @@
+"""The link over MQTT 3.1.1: packs at QoS 1, acknowledgements, configuration and commands back, state and events up.
+
+A PUBACK only says that the broker has the pack; the outbox keeps it until the acknowledgement topic names it.
+
+Will not use a persistent session: acknowledgements are cumulative and configuration is retained, so what was missed is
+said again.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Final
+
+import aiomqtt
+
+from lichtmast.edge.outbox.values import Packed
+from lichtmast.edge.uplink import limits
+from lichtmast.edge.uplink.errors import UplinkError
+from lichtmast.edge.uplink.link import Handed, Heard, Kind, Report
+from lichtmast.edge.uplink.resolve import Resolver
+from lichtmast.wire import topics
+from lichtmast.wire.identity import DeviceId
+
+_LOG: Final = logging.getLogger(__name__)
+_PAHO_LOG: Final = logging.getLogger(f"{__name__}.paho")
+_PAHO_LOG.setLevel(logging.CRITICAL)  # a broken connection is an event that we count, not an error of the program
+
+
+class MqttLink:
+    """The broker at a host and port, for one device."""
+
+    name = "mqtt"
+    window = limits.MQTT_WINDOW_PACKS
+    at_once = limits.MQTT_AT_ONCE
+
+    def __init__(self, device: DeviceId, host: str, port: int) -> None:
+        self._device = device
+        self._where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._port = port
+        self._resolver = Resolver(host)
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator["MqttSession"]:
+        """Connect and subscribe; raises UplinkError."""
+        client = aiomqtt.Client(
+            await self._resolver.next_address(),
+            self._port,
+            identifier=self._device.urn,
+            clean_session=True,
+            timeout=limits.MQTT_TIMEOUT_S,
+            keepalive=limits.MQTT_KEEPALIVE_S,
+            max_queued_incoming_messages=limits.MQTT_HEARD_MAX,
+            logger=_PAHO_LOG,
+        )
+        client._client.connect_timeout = limits.MQTT_CONNECT_S  # noqa: SLF001 - aiomqtt has no setting for it
+        try:
+            await _connect(client)
+        except aiomqtt.MqttError as error:
+            raise UplinkError(f"the broker at {self._where} does not take the connection: {error}") from error
+        try:
+            await self._subscribe(client)
+            yield MqttSession(client, self._device)
+        finally:
+            await _disconnect(client)
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        # Acknowledgements at QoS 0: cumulative ones need no queue at the broker, where a thousand would cost much.
+        for topic, qos, needed in (
+            (topics.ack_topic(self._device), 0, True),
+            (topics.cfg_topic(self._device), 1, False),
+            (topics.cmd_topic(self._device), 1, False),
+        ):
+            try:
+                codes = await client.subscribe(topic, qos=qos)
+            except aiomqtt.MqttError as error:
+                raise UplinkError(f"the broker at {self._where} does not answer SUBSCRIBE {topic}: {error}") from error
+            if not any(code if isinstance(code, int) else code.is_failure for code in codes):
+                continue
+            if needed:
+                raise UplinkError(
+                    f"the broker at {self._where} refuses SUBSCRIBE {topic}; see the device's permissions"
+                )
+            _LOG.warning("subscription_refused", extra={"topic": topic})
+
+
+class MqttSession:
+    """An open connection, subscribed to what the device is told."""
+
+    def __init__(self, client: aiomqtt.Client, device: DeviceId) -> None:
+        self._client = client
+        self._messages = client.messages
+        self._up = topics.up_topic(device)
+        self._kinds = {
+            topics.ack_topic(device): Kind.ACK,
+            topics.cfg_topic(device): Kind.CFG,
+            topics.cmd_topic(device): Kind.CMD,
+        }
+        self._report_topics = {Report.STATE: topics.state_topic(device), Report.EVENT: topics.ev_topic(device)}
+
+    @property
+    def conversation(self) -> "MqttSession":
+        """MQTT carries everything."""
+        return self
+
+    async def deliver(self, packed: Packed) -> Handed:
+        """Publish at QoS 1; returns with the PUBACK."""
+        await self._publish(self._up, packed.payload, retain=False)
+        return Handed()
+
+    async def report(self, kind: Report, payload: bytes) -> None:
+        """Publish at QoS 1; a state is retained."""
+        await self._publish(self._report_topics[kind], payload, retain=kind is Report.STATE)
+
+    async def wait_heard(self) -> Heard:
+        """The next acknowledgement, configuration or command."""
+        while True:
+            try:
+                message = await anext(self._messages)
+            except aiomqtt.MqttError as error:
+                raise UplinkError("the connection to the broker ended; it is opened again") from error
+            kind = self._kinds.get(message.topic.value)
+            if kind is not None:
+                return Heard(kind, message.payload if isinstance(message.payload, bytes) else b"")
+
+    async def _publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        try:
+            await self._client.publish(topic, payload, qos=1, retain=retain)
+        except aiomqtt.MqttError as error:
+            raise UplinkError(f"the broker did not confirm a message on {topic}; it is sent again") from error
+
+
+async def _connect(client: aiomqtt.Client) -> None:
+    """Connect, and leave nothing behind when that fails or is cancelled.
+
+    aiomqtt 2.5 opens the socket in a thread, which a cancellation cannot stop; a moment is enough for it to finish.
+    """
+    entering = asyncio.ensure_future(client.__aenter__())
+    try:
+        await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        await asyncio.wait([entering], timeout=limits.MQTT_LEAVING_S)
+        entering.cancel()
+        await asyncio.wait([entering])
+        await _abandon(client)
+        raise
+    except aiomqtt.MqttError:
+        await _abandon(client)
+        raise
+
+
+async def _disconnect(client: aiomqtt.Client) -> None:
+    """Say goodbye where somebody still listens, but do not wait long for it."""
+    with contextlib.suppress(aiomqtt.MqttError, OSError):  # the connection is gone, which is what was asked for
+        async with asyncio.timeout(limits.MQTT_GOODBYE_S):
+            await client.__aexit__(None, None, None)
+    await _abandon(client)
+
+
+async def _abandon(client: aiomqtt.Client) -> None:
+    """Close what aiomqtt 2.5 forgets after a CONNACK or DISCONNECT that did not happen: socket, reader and timer task.
+
+    Left alone they would live until the keepalive runs out, which adds up over years of a bad connection.
+    """
+    client._client._sock_close()  # noqa: SLF001 - the only handle on that socket
+    timer = client._misc_task  # noqa: SLF001 - as above
+    if timer is not None:
+        timer.cancel()
+        await asyncio.wait([timer])
+    disconnected = client._disconnected  # noqa: SLF001 - else asyncio complains that nobody looked at its exception
+    if disconnected.done() and not disconnected.cancelled():
+        disconnected.exception()
