@@ -9,8 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from lichtmast.firmware_sim import limits
 from lichtmast.firmware_sim.chance import backoff_s, drift, share
-from lichtmast.firmware_sim.outbox import Numbers, Outbox
+from lichtmast.firmware_sim.outbox import Outbox
 from lichtmast.wire.acknowledgement import Acknowledgement, Refused
+from lichtmast.wire.numbers import Numbers
 
 PACKS_MAX = 20
 
@@ -117,17 +118,6 @@ class OutboxMachine(RuleBasedStateMachine):
 
 OutboxMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestOutbox = pytest.mark.slow(OutboxMachine.TestCase)
-
-
-@given(st.lists(st.integers(1, 60)))
-def test_numbers_are_a_set_in_closed_ranges(added: list[int]) -> None:
-    numbers = Numbers()
-    for seq in added:
-        numbers.add(seq)
-    assert list(numbers) == sorted(set(added))
-    assert len(numbers) == len(set(added))
-    assert all(seq in numbers for seq in added)
-    assert all(last + 1 < first for (_, last), (first, _) in itertools.pairwise(numbers.ranges))
 
 
 @pytest.mark.parametrize("fill", [PACKS_MAX - 1, PACKS_MAX])

@@ -120,8 +120,8 @@ def test_only_mqtt_devices_send_what_nobody_can_number() -> None:
     for turn in range(6):
         over_coap.misbehave(turn, NOW_US)
         over_mqtt.misbehave(turn, NOW_US)
-    assert (len(over_coap.mischief), len(over_coap.flawed)) == (0, 6)
-    assert (len(over_mqtt.mischief), len(over_mqtt.flawed)) == (3, 3)
+    assert (len(over_coap.strays), len(over_coap.flawed)) == (0, 6)
+    assert (len(over_mqtt.strays), len(over_mqtt.flawed)) == (3, 3)
 
 
 def test_a_full_outbox_skips_the_sample_and_counts_it() -> None:

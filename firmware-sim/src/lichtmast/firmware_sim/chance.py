@@ -40,3 +40,12 @@ def backoff_s(attempt: int, seed: int, first_s: float, longest_s: float) -> floa
     """
     full_s = longest_s if attempt > 30 else min(longest_s, first_s * 2.0**attempt)  # noqa: PLR2004 - 2**30 s is 34 years
     return full_s * (1 - share(seed, attempt) / 2)
+
+
+def phases(seed: int, count: int, interval_s: float) -> list[tuple[float, int]]:
+    """When in each interval a device has its turn, and its number; in order of time.
+
+    Seeded, so that load is even and the same in every run.
+    """
+    first = seed_of(seed, "phase")
+    return sorted((share(first, at) * interval_s, at) for at in range(count))

@@ -1,15 +1,17 @@
-"""The history file: what a town attempted and what it was told, on disk outside of what the test kills.
+"""The history file: what devices attempted and what they were told, on disk outside of what the test kills.
 
-One JSON object a line: {"op", "device", "epoch", "seq", "digest", "t_us"}; op is attempt, ack or refused. An attempt is
-on disk (fsync) before its first byte leaves, so a checker can say of every stored row who sent it. Those that wait at
-the same time share one fsync.
+One JSON object a line: {"op", "device", "epoch", "seq", "digest", "t_us"}; op is attempt, ack, refused or dropped. The
+first attempt of a number also carries the pack itself ("payload", base64), so that a checker knows every value that was
+sent. An attempt is on disk (fsync) before its first byte leaves, so a checker can say of every stored row who sent it.
+Those that wait at the same time share one fsync. {"op": "mark", "what", "t_us"} says what was done to the server.
 
-Will not rotate or read itself: a run has one file, and the checker reads it.
+Will not rotate: a run has one file. Will not judge: `checker` does.
 """
 
 import asyncio
 import json
 import os
+from base64 import b64encode
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -25,7 +27,10 @@ def digest(payload: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line: `op` is attempt, ack or refused; `digest` is that of the pack's bytes."""
+    """One line: `op` is attempt, ack, refused or dropped; `digest` is that of the pack's bytes.
+
+    `payload` is the pack, given with the first attempt of a number and empty in every other line.
+    """
 
     op: str
     device: DeviceId
@@ -33,6 +38,7 @@ class Entry:
     seq: int
     digest: str
     t_us: int
+    payload: bytes = b""
 
 
 class History:
@@ -57,7 +63,7 @@ class History:
 
     def note(self, entry: Entry) -> None:
         """Take one line; `wait_written` puts it on disk."""
-        fields = {
+        fields: dict[str, object] = {
             "op": entry.op,
             "device": str(entry.device),
             "epoch": entry.epoch,
@@ -65,6 +71,15 @@ class History:
             "digest": entry.digest,
             "t_us": entry.t_us,
         }
+        if entry.payload:
+            fields["payload"] = b64encode(entry.payload).decode()
+        self._take(fields)
+
+    def mark(self, what: str, t_us: int) -> None:
+        """Take a line of the schedule, such as "kill broker": the report tells how long recovery took after it."""
+        self._take({"op": "mark", "what": what, "t_us": t_us})
+
+    def _take(self, fields: dict[str, object]) -> None:
         self._lines.append(json.dumps(fields, separators=(",", ":")))
         self._noted += 1
 

@@ -1,9 +1,12 @@
 """A street lamp: burns from dusk to dawn, dims when the street sleeps, and its meter is the integral of its power.
 
-A few nights a lamp fails: it then stays dark, reports it, and its meter stands still but for the controller's own use.
+A few nights a lamp fails, and while a scenario says so: it then stays dark, reports it, and its meter stands still but
+for the controller's own use.
 """
 
 import math
+from array import array
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Final
@@ -25,17 +28,20 @@ _METER_AGE_DAYS: Final = 365
 
 
 class Lamp:
-    """One lamp; every answer follows from its seed, its place and the time."""
+    """One lamp; every answer follows from its seed, its place and the time. `failing` are (start, end) of failures."""
 
-    def __init__(self, seed: int, longitude_deg: float, latitude_deg: float) -> None:
+    def __init__(
+        self, seed: int, longitude_deg: float, latitude_deg: float, failing: Sequence[tuple[float, float]] = ()
+    ) -> None:
         self._seed = seed
         self._longitude = round(longitude_deg / _DISTRICT_DEG) * _DISTRICT_DEG
         self._latitude = round(latitude_deg / _DISTRICT_DEG) * _DISTRICT_DEG
         self._lag_s = 120 * share(seed, 1)  # no two photocells are alike
         self.rated_w = round(20 + 70 * share(seed, 2), 1)
         self._first_night = _METER_ORIGIN_DAY - int(_METER_AGE_DAYS * share(seed, 3))
-        # What was burnt before night number `_first_night + n`: (seconds at full light, seconds burning).
-        self._before: list[tuple[float, float]] = [(0.0, 0.0)]
+        self._failing = tuple(failing)
+        self._broken: list[int] = []
+        self._known_night = self._first_night
 
     def level(self, at_s: float) -> float:
         """The dimming level as measured: 0 is off, 1 is full light."""
@@ -43,7 +49,10 @@ class Lamp:
 
     def fails(self, at_s: float) -> bool:
         """Whether it gives no light although it should."""
-        return self._level_asked(at_s) > 0 and self._is_broken(self._night_of(at_s - self._lag_s))
+        if not self._level_asked(at_s):
+            return False
+        failing = any(start_s <= at_s < end_s for start_s, end_s in self._failing)
+        return failing or self._is_broken(self._night_of(at_s - self._lag_s))
 
     def power_w(self, at_s: float) -> float:
         """Active power now."""
@@ -86,34 +95,68 @@ class Lamp:
         return share(self._seed, 1_000 + night) < FAILURE_SHARE
 
     def _burnt(self, at_s: float) -> tuple[float, float]:
+        full_s, burning_s = self._burnt_if_asked(at_s)
+        for start_s, end_s in self._failing:
+            if start_s < at_s:
+                until, since = self._burnt_if_asked(min(at_s, end_s)), self._burnt_if_asked(start_s)
+                full_s, burning_s = full_s - until[0] + since[0], burning_s - until[1] + since[1]
+        return full_s, burning_s
+
+    def _burnt_if_asked(self, at_s: float) -> tuple[float, float]:
+        """(seconds at full light, seconds burning) since the meter began, but for the nights it is broken."""
         clock_s = at_s - self._lag_s
         night = self._night_of(clock_s)
         if night < self._first_night:
             return 0.0, 0.0
-        before = self._before
-        while len(before) <= night - self._first_night:
-            past = self._first_night + len(before) - 1
-            full_s, burning_s = before[-1]
-            if not self._is_broken(past):
-                more_full_s, more_burning_s = _whole_night(past, self._longitude, self._latitude)
-                full_s, burning_s = full_s + more_full_s, burning_s + more_burning_s
-            before.append((full_s, burning_s))
-        full_s, burning_s = before[night - self._first_night]
+        nights = _nights(self._longitude, self._latitude)
+        began, before = nights.before(self._first_night), nights.before(night)
+        full_s, burning_s = before[0] - began[0], before[1] - began[1]
+        while self._known_night < night:
+            if self._is_broken(self._known_night):
+                self._broken.append(self._known_night)
+            self._known_night += 1
+        for past in self._broken:
+            if past < night:
+                lost = nights.whole(past)
+                full_s, burning_s = full_s - lost[0], burning_s - lost[1]
         if not self._is_broken(night):
             tonight = _light(*_night(night, self._longitude, self._latitude), clock_s)
             full_s, burning_s = full_s + tonight[0], burning_s + tonight[1]
         return full_s, burning_s
 
 
+class _Nights:
+    """What a lamp of one district that never fails burns: sums over whole nights, shared by all its lamps."""
+
+    def __init__(self, longitude_deg: float, latitude_deg: float) -> None:
+        self._place = longitude_deg, latitude_deg
+        self._first = _METER_ORIGIN_DAY - _METER_AGE_DAYS
+        self._full = array("d", (0.0,))
+        self._burning = array("d", (0.0,))
+
+    def whole(self, night: int) -> tuple[float, float]:
+        """(seconds at full light, seconds burning) of one night."""
+        return _light(*_night(night, *self._place), math.inf)
+
+    def before(self, night: int) -> tuple[float, float]:
+        """The same, summed over all nights before this one."""
+        at = night - self._first
+        while len(self._full) <= at:
+            full_s, burning_s = self.whole(self._first + len(self._full) - 1)
+            self._full.append(self._full[-1] + full_s)
+            self._burning.append(self._burning[-1] + burning_s)
+        return self._full[at], self._burning[at]
+
+
+@lru_cache(maxsize=1_024)
+def _nights(longitude_deg: float, latitude_deg: float) -> _Nights:
+    return _Nights(longitude_deg, latitude_deg)
+
+
 @lru_cache(maxsize=65_536)
 def _night(day: int, longitude_deg: float, latitude_deg: float) -> tuple[float, float]:
     dusk_s = daylight(day, longitude_deg, latitude_deg).dusk_s
     return dusk_s, daylight(day + 1, longitude_deg, latitude_deg).dawn_s
-
-
-@lru_cache(maxsize=65_536)
-def _whole_night(day: int, longitude_deg: float, latitude_deg: float) -> tuple[float, float]:
-    return _light(*_night(day, longitude_deg, latitude_deg), math.inf)
 
 
 @lru_cache(maxsize=65_536)

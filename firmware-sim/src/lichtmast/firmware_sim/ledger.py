@@ -49,7 +49,7 @@ class DeviceLedger:
             flawed=device.flawed.ranges,
             outstanding=device.outstanding,
             skipped=outbox.skipped,
-            unnumbered=device.mischief_sent,
+            unnumbered=device.unnumbered_sent,
             refusal_reasons=dict(outbox.refusal_reasons),
         )
 
@@ -76,14 +76,14 @@ class Tally:
         for one in devices:
             sums.update(
                 devices=1,
-                sent=one.outbox.sent_upto + one.mischief_sent,
+                sent=one.outbox.sent_upto + one.unnumbered_sent,
                 acknowledged=len(one.outbox.acknowledged),
                 refused=len(one.outbox.refused),
                 outstanding=one.outstanding,
                 skipped=one.outbox.skipped,
-                flawed=len(one.flawed) + one.mischief_sent + len(one.mischief),
-                unnumbered=one.mischief_sent,
-                attempts=one.outbox.attempts + one.mischief_sent,
+                flawed=len(one.flawed) + one.unnumbered_sent + sum(not stray.is_copy for stray in one.strays),
+                unnumbered=one.unnumbered_sent,
+                attempts=one.outbox.attempts + one.unnumbered_sent + one.copies_sent,
                 readings=one.readings,
             )
         return cls(**sums)

@@ -16,17 +16,31 @@ RETRY_S: Final = 0.5
 RETRY_MAX_S: Final = 15.0
 """First and longest pause after a refused connection, an unanswered request, or an answer that says: later."""
 
-MQTT_TIMEOUT_S: Final = 5.0
-MQTT_LEAVING_S: Final = 0.25
-"""How long leaving a town waits for a connection that is just being opened."""
+MQTT_CONNECT_TIMEOUT_S: Final = 10.0
+"""How long opening a connection may take, up to the answer to SUBSCRIBE."""
+MQTT_TIMEOUT_S: Final = 20.0
+"""How long the broker may be silent after PUBLISH or PINGREQ before the connection counts as dead."""
 MQTT_KEEPALIVE_S: Final = 30
-MQTT_CONNECTING_MAX: Final = 32
+MQTT_PACKET_BYTES_MAX: Final = 65_536
+"""An acknowledgement has 16 KiB at most; what is longer is not for us."""
+DIALLERS: Final = 32
 """Connections being opened at once: a thousand devices that come back together must not time each other out."""
+WHEEL_TICK_S: Final = 0.05
+"""The grain of every timer of a light device."""
+LEAVING_S: Final = 1.0
+"""How long goodbyes may take before lines are cut."""
 
+AGENT_LEAVING_S: Final = 10.0
+"""How long a real agent may take to end before it is killed; its outbox survives that."""
+
+COAP_ACK_TIMEOUT_S: Final = 2.0
+"""ACK_TIMEOUT of RFC 7252 section 4.8; the chance factor is 1 to 1.5."""
 COAP_MAX_RETRANSMIT: Final = 2
 """RFC 7252 section 4.8 allows fewer than 4: the outbox retries for ever, with its own, jittered pause."""
 COAP_ANSWER_TIMEOUT_S: Final = 30.0
 """Request and separate response together; above the 21 s after which the retransmissions have failed."""
+COAP_REOPEN_AFTER: Final = 2
+"""Unanswered requests in a row after which a device takes another socket."""
 RETRY_AFTER_MAX_S: Final = 60.0
 """The longest Max-Age of a 4.29 or 5.03 (RFC 7252 section 5.9.3.4) that a device obeys."""
 
@@ -34,9 +48,13 @@ INTERVAL_S_MIN: Final = 0.01
 LATE_S_MAX: Final = 10.0
 """A process held up for longer skips rounds, and counts them, instead of measuring an hour at once."""
 DEVICES_MAX: Final = 20_000
+SPEED_MAX: Final = 100_000.0
+"""How much faster than real time a town that delivers may live."""
+FLOOD_PACKS_MAX: Final = 1_000
+"""Packs that a flooding device makes in one turn at most, whatever its rate."""
+GEOJSON_BYTES_MAX: Final = 256 * 1024 * 1024
 HOSTILE_STRIDE_SAMPLES: Final = 100
 """A run without an end slips one malformed pack between so many sound ones."""
 
-DESCRIPTORS_PER_MQTT_DEVICE: Final = 3
-DESCRIPTORS_PER_COAP_DEVICE: Final = 1
 DESCRIPTORS_SPARE: Final = 128
+"""A device is one open file; so many more are the process's own."""

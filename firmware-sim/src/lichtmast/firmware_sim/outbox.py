@@ -9,58 +9,13 @@ sign of life allows a handful. A store that comes back after an hour therefore h
 repetitions, and a cumulative acknowledgement settles the rest.
 """
 
-from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lichtmast.firmware_sim import limits
 from lichtmast.firmware_sim.chance import backoff_s
 from lichtmast.wire.acknowledgement import Acknowledgement
-
-
-class Numbers:
-    """A set of sequence numbers as closed ranges: small, because packs are settled nearly in order."""
-
-    __slots__ = ("_firsts", "_lasts")
-
-    def __init__(self) -> None:
-        self._firsts: list[int] = []
-        self._lasts: list[int] = []
-
-    def add(self, seq: int) -> None:
-        """Take up one number; a number that is there already changes nothing."""
-        at = bisect_right(self._firsts, seq)
-        if at and seq <= self._lasts[at - 1]:
-            return
-        joins_before = at > 0 and self._lasts[at - 1] == seq - 1
-        joins_after = at < len(self._firsts) and self._firsts[at] == seq + 1
-        if joins_before and joins_after:
-            self._lasts[at - 1] = self._lasts.pop(at)
-            del self._firsts[at]
-        elif joins_before:
-            self._lasts[at - 1] = seq
-        elif joins_after:
-            self._firsts[at] = seq
-        else:
-            self._firsts.insert(at, seq)
-            self._lasts.insert(at, seq)
-
-    def __contains__(self, seq: int) -> bool:
-        at = bisect_right(self._firsts, seq)
-        return at > 0 and seq <= self._lasts[at - 1]
-
-    def __len__(self) -> int:
-        return sum(last - first + 1 for first, last in zip(self._firsts, self._lasts, strict=True))
-
-    def __iter__(self) -> Iterator[int]:
-        for first, last in zip(self._firsts, self._lasts, strict=True):
-            yield from range(first, last + 1)
-
-    @property
-    def ranges(self) -> tuple[tuple[int, int], ...]:
-        """The numbers as closed ranges, ascending."""
-        return tuple(zip(self._firsts, self._lasts, strict=True))
+from lichtmast.wire.numbers import Numbers
 
 
 @dataclass(slots=True)

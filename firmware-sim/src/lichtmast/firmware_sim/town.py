@@ -18,17 +18,19 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from ipaddress import IPv6Address, IPv6Network
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
 from lichtmast.firmware_sim import limits
-from lichtmast.firmware_sim.chance import seed_of, share
-from lichtmast.firmware_sim.coap_uplink import run_coap
+from lichtmast.firmware_sim.chance import phases
 from lichtmast.firmware_sim.device import DeviceSpec, Transport, VirtualDevice
 from lichtmast.firmware_sim.history import History
+from lichtmast.firmware_sim.instrument import Instrument, Label
 from lichtmast.firmware_sim.ledger import DeviceLedger, Ledger, Statistics, Tally, tally_by_transport
-from lichtmast.firmware_sim.mqtt_uplink import run_mqtt
-from lichtmast.firmware_sim.uplink import Uplink
+from lichtmast.firmware_sim.light import Switchboard
+from lichtmast.firmware_sim.light.line import Address, open_socket
 
 Endpoint = tuple[str, int]
 """An IPv6 literal or a name that has an IPv6 address, and a port."""
@@ -48,7 +50,10 @@ class Town:
 
     `hostile` packs of the run are malformed on purpose, see `flaws`; the ledger names them. `epoch` is the devices'
     boot number, by default the moment of creation in microseconds. `history` is a file for the checker, see `history`.
-    `clock` gives the wall time that goes into packs; waiting follows the event loop's own clock. Raises TownError.
+    `clock` gives the wall time that goes into packs; waiting follows the event loop's own clock. Where `clock` is
+    faster than the world, `turn_us` is the interval by that clock. `addresses` is a prefix that is routed to this
+    machine: each device then speaks from an address of its own. `instruments` measure in place of the curves, one for
+    each device; what they mark as faulty goes to `on_label`. Raises TownError.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of a town, all by name
@@ -63,39 +68,51 @@ class Town:
         hostile: int = 0,
         history: Path | None = None,
         epoch: int | None = None,
+        addresses: IPv6Network | None = None,
+        instruments: Sequence[Instrument] | None = None,
+        on_label: Callable[[Label], None] | None = None,
+        turn_us: int | None = None,
     ) -> None:
         _check(specs, interval_s, hostile)
+        self._sources = _sources(addresses, len(specs))
         self._endpoints = {
             Transport.MQTT: _resolve(mqtt, "mqtt", _with(specs, Transport.MQTT)),
             Transport.COAP: _resolve(coap, "coap", _with(specs, Transport.COAP)),
         }
         self._clock = clock
         self._interval_s = interval_s
+        self._turn_us = round(interval_s * 1e6) if turn_us is None else turn_us
         self._history_path = history
+        self._history: History | None = None
         self._hostile_left = hostile
         self._hostile_made = 0
         self._samples = 0
         self._missed_rounds = 0
         epoch = clock() if epoch is None else epoch
-        self.devices = tuple(VirtualDevice(spec, seed=seed, epoch=epoch) for spec in specs)
-        self._uplinks: list[Uplink] = []
-        # When in each interval a device samples: seeded, so that load is even and the same in every run.
-        phases = ((share(seed_of(seed, "phase"), at) * interval_s, at) for at in range(len(self.devices)))
-        self._phases = sorted(phases)
+        self._on_label = on_label
+        self.devices = tuple(
+            VirtualDevice(spec, seed=seed, epoch=epoch, instrument=instruments[at] if instruments else None)
+            for at, spec in enumerate(specs)
+        )
+        self._board: Switchboard | None = None
+        self._phases = phases(seed, len(self.devices), interval_s)
         self._changed = asyncio.Event()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         _claim_descriptors(self.devices)
         async with AsyncExitStack() as stack:
-            history = None
             if self._history_path is not None:
-                history = await stack.enter_async_context(History(self._history_path))
-            self._uplinks = [Uplink(one, self._clock, self._changed.set, history) for one in self.devices]
-            group = await stack.enter_async_context(asyncio.TaskGroup())
-            connecting = asyncio.Semaphore(limits.MQTT_CONNECTING_MAX)
-            tasks = [self._start(group, uplink, connecting) for uplink in self._uplinks]
-            stack.callback(lambda: [task.cancel() for task in tasks])
+                self._history = await stack.enter_async_context(History(self._history_path))
+            board = Switchboard(
+                self.devices,
+                servers=self._endpoints,
+                sources=self._sources,
+                clock=self._clock,
+                changed=self._changed.set,
+                history=self._history,
+            )
+            self._board = await stack.enter_async_context(board)
             self._stack = stack.pop_all()
         return self
 
@@ -130,7 +147,7 @@ class Town:
 
     async def wait_drained(self, timeout_s: float) -> bool:
         """Wait until every pack that exists at this call is acknowledged or refused; False when time ran out first."""
-        marks = [(one, one.outbox.next_seq, one.mischief_sent + len(one.mischief)) for one in self.devices]
+        marks = [(one, one.outbox.next_seq, _strays_of(one)) for one in self.devices]
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
@@ -139,16 +156,24 @@ class Town:
                     if not marks:
                         return True
                     await self._changed.wait()
+                    await asyncio.sleep(
+                        limits.WHEEL_TICK_S
+                    )  # looking at ten thousand devices for each answer costs more
         except TimeoutError:
             return False
+
+    def mark(self, what: str) -> None:
+        """Write into the history what is being done to the server, such as "kill broker"."""
+        if self._history is not None:
+            self._history.mark(what, self._clock())
 
     def statistics(self) -> Statistics:
         """The town now."""
         return Statistics(
             total=Tally.of(self.devices),
             by_transport=tally_by_transport(self.devices),
-            connects=sum(one.connects for one in self._uplinks),
-            interruptions=sum(one.interruptions for one in self._uplinks),
+            connects=self._board.connects if self._board else 0,
+            interruptions=self._board.interruptions if self._board else 0,
             missed_rounds=self._missed_rounds,
         )
 
@@ -160,16 +185,11 @@ class Town:
             by_transport=tally_by_transport(self.devices),
         )
 
-    def _start(self, group: asyncio.TaskGroup, uplink: Uplink, connecting: asyncio.Semaphore) -> asyncio.Task[None]:
-        spec = uplink.device.spec
-        host, port = self._endpoints[spec.transport]
-        if spec.transport is Transport.MQTT:
-            return group.create_task(run_mqtt(uplink, host, port, connecting), name=f"mqtt {spec.device}")
-        return group.create_task(run_coap(uplink, host, port), name=f"coap {spec.device}")
-
     def _sample(self, at: int, stride: int) -> None:
-        self.devices[at].sample(self._clock())
-        self._uplinks[at].wake.set()
+        rebooted = self.devices[at].live(self._clock(), self._turn_us)
+        if rebooted and self._board is not None:
+            self._board.interrupt(at)
+        self._serve(at)
         self._samples += 1
         if self._hostile_left and self._samples % stride == 0:
             self._misbehave()
@@ -179,14 +199,43 @@ class Town:
         turn = self._hostile_made
         at = self._phases[turn % len(self._phases)][1]
         self.devices[at].misbehave(turn, self._clock())
-        self._uplinks[at].wake.set()
+        self._serve(at)
         self._hostile_made += 1
         self._hostile_left -= 1
 
+    def _serve(self, at: int) -> None:
+        device = self.devices[at]
+        labels, device.labels = device.labels, []
+        if self._on_label is not None:
+            for one in labels:
+                self._on_label(one)
+        if self._board is not None:
+            self._board.serve(at)
 
-def _reached(device: VirtualDevice, next_seq: int, mischief: int) -> bool:
+
+def _strays_of(device: VirtualDevice) -> int:
+    return device.unnumbered_sent + device.copies_sent + len(device.strays)
+
+
+def _reached(device: VirtualDevice, next_seq: int, strays: int) -> bool:
     oldest = device.outbox.oldest_outstanding
-    return (oldest is None or oldest >= next_seq) and device.mischief_sent >= mischief
+    return (oldest is None or oldest >= next_seq) and device.unnumbered_sent + device.copies_sent >= strays
+
+
+def _sources(addresses: IPv6Network | None, count: int) -> list[IPv6Address]:
+    """The first addresses of a prefix, one for each device."""
+    if addresses is None:
+        return []
+    if addresses.num_addresses <= count:
+        raise TownError(f"{addresses} has too few addresses for {count} devices; give a shorter prefix, such as a /64")
+    sources = list(islice(addresses.hosts(), count))
+    try:
+        open_socket(socket.SOCK_DGRAM, sources[0]).close()
+    except OSError as error:
+        raise TownError(
+            f"{sources[0]} cannot be spoken from: {error.strerror}; it needs Linux 4.15 or newer"
+        ) from error
+    return sources
 
 
 async def _sleep_until(due_s: float) -> None:
@@ -210,30 +259,23 @@ def _check(specs: Sequence[DeviceSpec], interval_s: float, hostile: int) -> None
         raise TownError(f"hostile is {hostile}; give 0 or more")
 
 
-def _resolve(endpoint: Endpoint | None, name: str, devices: int) -> Endpoint:
-    """The endpoint as an IPv6 literal, so that no library below falls back to IPv4."""
+def _resolve(endpoint: Endpoint | None, name: str, devices: int) -> Address:
+    """The endpoint as a socket address, looked up once."""
     if endpoint is None:
         if devices:
             raise TownError(f"{devices} devices speak {name}, but {name}= is None; give (host, port)")
-        return "::1", 0
+        return "::1", 0, 0, 0
     host, port = endpoint
     try:
         found = socket.getaddrinfo(host, port, socket.AF_INET6, socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise TownError(f"{name} host {host!r} has no IPv6 address; give one, such as ::1") from error
-    # The numeric form keeps a zone (fe80::1%eth0), which the address in the tuple carries apart.
-    numeric, _ = socket.getnameinfo(found[0][4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
-    return numeric, port
+    return found[0][4]  # type: ignore[return-value]  # of AF_INET6: host, port, flow and zone
 
 
 def _claim_descriptors(devices: Sequence[VirtualDevice]) -> None:
     """Raise the soft limit of open files where the town needs more: a thousand devices do not fit in 1,024."""
-    over_mqtt = sum(one.spec.transport is Transport.MQTT for one in devices)
-    needed = (
-        over_mqtt * limits.DESCRIPTORS_PER_MQTT_DEVICE
-        + (len(devices) - over_mqtt) * limits.DESCRIPTORS_PER_COAP_DEVICE
-        + limits.DESCRIPTORS_SPARE
-    )
+    needed = len(devices) + limits.DESCRIPTORS_SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return

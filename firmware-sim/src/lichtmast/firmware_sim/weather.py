@@ -4,6 +4,8 @@ A season, a day and slow seeded drifts; believable for the Netherlands, no forec
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -14,30 +16,59 @@ from lichtmast.firmware_sim.sun import DAY_S, local_offset_s, sunshine
 _YEAR_S: Final = 365.2422 * DAY_S
 _COLDEST_S: Final = 20 * DAY_S  # around 20 January
 _HOUR_S: Final = 3_600
-_WET_HOURS_SHARE: Final = 0.12
+_WET_HOURS_SHARE: Final = 0.3
+_RAIN_CLOUDS: Final = 0.55
+"""It rains from clouds: an hour with a clearer sky stays dry."""
+_FALLEN_MAX: Final = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Climate:
+    """How this town's weather differs from the usual. `season` holds the temperature in one; the sun keeps its date."""
+
+    season: str | None = None
+    warmer_cel: float = 0.0
+    wetter: float = 1.0
+    windier: float = 1.0
+
+
+USUAL: Final = Climate()
+SEASONS: Final[Mapping[str, float]] = {"winter": -1.0, "spring": 0.0, "summer": 1.0, "autumn": 0.0}
+"""Where on the yearly curve of temperature a season lies: -1 is the coldest."""
+
+
+@lru_cache(maxsize=64)
+def weather_of(seed: int, climate: Climate = USUAL) -> "Weather":
+    """The one sky over a town."""
+    return Weather(seed_of(seed, "weather"), climate)
 
 
 class Weather:
     """The sky over the town with this seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, climate: Climate = USUAL) -> None:
+        self._climate = climate
         self._air = seed_of(seed, "air mass")
         self._clouds = seed_of(seed, "clouds")
         self._pressure = seed_of(seed, "pressure")
         self._wind = seed_of(seed, "wind")
         self._rain = seed_of(seed, "rain")
+        self._fallen: dict[tuple[int, int], float] = {}
 
     def temperature_cel(self, at_s: float) -> float:
         """Air temperature: coldest before sunrise, warmest in the afternoon."""
-        season = -math.cos(2 * math.pi * (at_s - _COLDEST_S) / _YEAR_S)
+        fixed = self._climate.season
+        season = SEASONS[fixed] if fixed else -math.cos(2 * math.pi * (at_s - _COLDEST_S) / _YEAR_S)
         hour = (at_s + local_offset_s(at_s)) % DAY_S / _HOUR_S
         daily = math.cos(2 * math.pi * (hour - 15) / 24) * (3.5 + 1.5 * season)
-        return 10.5 + 7.5 * season + daily + 4 * drift(self._air, at_s, 1.5 * DAY_S)
+        drifting = 4 * drift(self._air, at_s, 1.5 * DAY_S)
+        return 10.5 + 7.5 * season + daily + drifting + self._climate.warmer_cel - 1.5 * self.wetness(at_s)
 
     def humidity_percent(self, at_s: float) -> float:
         """Relative humidity: falls as the day warms."""
         hour = (at_s + local_offset_s(at_s)) % DAY_S / _HOUR_S
-        return 76 - 12 * math.cos(2 * math.pi * (hour - 15) / 24) + 10 * drift(self._air ^ 1, at_s, DAY_S / 2)
+        daily = 12 * math.cos(2 * math.pi * (hour - 15) / 24)
+        return 74 - daily + 8 * drift(self._air ^ 1, at_s, DAY_S / 2) + 12 * self.wetness(at_s)
 
     def pressure_pa(self, at_s: float) -> float:
         """Air pressure, which depressions move over days."""
@@ -49,7 +80,8 @@ class Weather:
 
     def wind_m_s(self, at_s: float) -> float:
         """Wind speed."""
-        return max(0.0, 4.2 + 2.8 * drift(self._wind, at_s, 8 * _HOUR_S) + 1.3 * drift(self._wind ^ 1, at_s, 45))
+        gusty = 4.2 + 2.8 * drift(self._wind, at_s, 8 * _HOUR_S) + 1.3 * drift(self._wind ^ 1, at_s, 45)
+        return max(0.0, self._climate.windier * gusty)
 
     def wind_from_rad(self, at_s: float) -> float:
         """Where the wind comes from; south-west more often than not."""
@@ -64,17 +96,39 @@ class Weather:
     def rain_m(self, at_s: float) -> float:
         """Rain since the gauge was emptied, which is on the first of the month (UTC)."""
         hour = math.floor(at_s / _HOUR_S)
-        now = datetime.fromtimestamp(at_s, UTC)
-        first = math.floor(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp() / _HOUR_S)
-        fallen_m = _rain_between(self._rain, first, hour)
-        return fallen_m + _rain_of_hour(self._rain, hour) * (at_s / _HOUR_S - hour)
+        first_s = month_began_s(at_s)
+        fallen_m = self._rain_between(math.floor(first_s / _HOUR_S), hour)
+        return fallen_m + self._rain_of_hour(hour) * (at_s / _HOUR_S - hour)
+
+    def wetness(self, at_s: float) -> float:
+        """How wet the street is: 0 is dry, 1 is two millimetres an hour; it follows the rain within twenty minutes."""
+        hour, rest = divmod(at_s / _HOUR_S, 1)
+        now, before = (min(1.0, 500 * self._rain_of_hour(int(one))) for one in (hour, hour - 1))
+        return before + (now - before) * min(1.0, 3 * rest)
+
+    def _rain_of_hour(self, hour: int) -> float:
+        chance = share(self._rain, hour)
+        likely = min(1.0, _WET_HOURS_SHARE * self._climate.wetter)
+        if chance >= likely or self.cloudiness((hour + 0.5) * _HOUR_S) < _RAIN_CLOUDS:
+            return 0.0
+        return 0.004 * (chance / likely) ** 2
+
+    def _rain_between(self, first_hour: int, hour: int) -> float:
+        known = self._fallen.get((first_hour, hour))
+        if known is None:
+            if len(self._fallen) > _FALLEN_MAX:
+                self._fallen.clear()
+            known = math.fsum(self._rain_of_hour(one) for one in range(first_hour, hour))
+            self._fallen[first_hour, hour] = known
+        return known
 
 
-def _rain_of_hour(seed: int, hour: int) -> float:
-    chance = share(seed, hour)
-    return 0.0 if chance >= _WET_HOURS_SHARE else 0.004 * (chance / _WET_HOURS_SHARE) ** 2
+@lru_cache(maxsize=64)
+def _month(year: int, month: int) -> float:
+    return datetime(year, month, 1, tzinfo=UTC).timestamp()
 
 
-@lru_cache(maxsize=1_024)
-def _rain_between(seed: int, first_hour: int, hour: int) -> float:
-    return sum(_rain_of_hour(seed, one) for one in range(first_hour, hour))
+def month_began_s(at_s: float) -> float:
+    """The first of the month (UTC), when rain gauges are emptied."""
+    now = datetime.fromtimestamp(at_s, UTC)
+    return _month(now.year, now.month)

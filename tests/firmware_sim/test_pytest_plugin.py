@@ -1,0 +1,139 @@
+"""The plugin does for another team's tests what its page says: the example of the page is run as it stands."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/how-to/test-your-device.md"
+PLUGIN = ("-p", "lichtmast.firmware_sim.pytest_plugin")
+
+
+def run_pytest(folder: Path, *words: str, plugin: tuple[str, ...] = PLUGIN) -> tuple[int, str]:
+    """Another team's run, with this plugin and no other: exit code and output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *plugin, *words],
+        cwd=folder,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def write_example(folder: Path) -> None:
+    """The files of the page, each by the name in its first line."""
+    files = re.findall(r"```python\n# (\S+\.py)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert [name for name, _ in files] == ["sound_meter.py", "test_sound_meter.py"]
+    for name, text in files:
+        (folder / name).write_text(text)
+
+
+@pytest.mark.slow
+def test_the_example_finds_the_mistake_that_the_page_says(tmp_path: Path) -> None:
+    write_example(tmp_path)
+    code, told = run_pytest(tmp_path)
+    assert code == 1, told
+    assert "3 passed, 1 error" in told, told
+    assert "the books do not balance:\n1 packs were sent and have not arrived" in told, told
+    assert re.search(r"^  gm0000/noise-[0-9a-f]{8} epoch 1: 2\.\.2$", told, re.MULTILINE), told
+
+
+@pytest.mark.slow
+def test_with_the_mistake_mended_the_example_passes(tmp_path: Path) -> None:
+    write_example(tmp_path)
+    firmware = tmp_path / "sound_meter.py"
+    firmware.write_text(firmware.read_text().replace("qos=0", "qos=1"))
+    code, told = run_pytest(tmp_path, "-k", "power")
+    assert (code, "1 passed" in told) == (0, True), told
+
+
+TOWN = """
+import pytest
+
+@pytest.mark.lichtmast(profile="air-quality", tenant="gm0402", neighbours=3)
+def test_neighbours_deliver_beside_the_device(town, device, audit):
+    assert device.urn.startswith("urn:dev:lm:gm0402:air-quality-")
+    assert device.received().stored == 0
+    assert device.acknowledgements() == []
+    while town.stored < 3:
+        pass
+"""
+
+
+@pytest.mark.slow
+def test_a_town_lives_beside_the_device_and_the_marker_chooses_both(tmp_path: Path) -> None:
+    (tmp_path / "test_town.py").write_text(TOWN)
+    code, told = run_pytest(tmp_path, "--strict-markers")
+    assert (code, "1 passed" in told) == (0, True), told
+
+
+@pytest.mark.slow
+def test_a_running_lichtmast_can_be_used_and_is_not_killed(tmp_path: Path) -> None:
+    (tmp_path / "test_outer.py").write_text(
+        """
+import subprocess, sys
+
+INNER = '''
+import pytest
+
+def test_it(device, audit):
+    assert device.received().stored == 0
+    with pytest.raises(Exception, match="running before the test"):
+        audit.kill()
+'''
+
+def test_the_inner_run(broker, tmp_path):
+    (tmp_path / "test_inner.py").write_text(INNER)
+    ports = ",".join(str(one) for one in (broker.ports.http, broker.ports.mqtt, broker.ports.coap))
+    words = ["-q", "-p", "no:cacheprovider", "-p", "lichtmast.firmware_sim.pytest_plugin"]
+    words += ["--rootdir", str(tmp_path), str(tmp_path / "test_inner.py")]
+    words += ["--lichtmast-server", str(broker.data), "--lichtmast-ports", ports]
+    done = subprocess.run([sys.executable, "-m", "pytest", *words], capture_output=True, text=True)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert broker.answers()
+"""
+    )
+    code, told = run_pytest(tmp_path)
+    assert (code, "1 passed" in told) == (0, True), told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--lichtmast-server", ".", "--lichtmast-ports", "1,2"), "--lichtmast-ports needs three numbers"),
+        (("--lichtmast-server", ".", "--lichtmast-ports", "1,2,3"), "no Lichtmast answers at http://[::1]:1"),
+    ],
+)
+def test_wrong_options_are_answered_with_what_to_mend(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    (tmp_path / "test_one.py").write_text("def test_it(broker): pass")
+    code, told = run_pytest(tmp_path, *words)
+    assert code != 0
+    assert said in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plugin", [PLUGIN, ("-p", "lichtmast")], ids=["by its module", "by its entry point"])
+def test_a_run_that_uses_no_fixture_of_it_imports_nothing_of_it(tmp_path: Path, plugin: tuple[str, ...]) -> None:
+    (tmp_path / "test_one.py").write_text(
+        "import sys\n"
+        "def test_it():\n"
+        "    ours = {name for name in sys.modules if name.startswith('lichtmast.')}\n"
+        "    assert not {one for one in ours if 'under_test' in one or 'network' in one or 'checker' in one}\n"
+    )
+    code, told = run_pytest(tmp_path, plugin=plugin)
+    assert (code, "1 passed" in told) == (0, True), told
+
+
+def test_pytest_finds_the_plugin_by_itself() -> None:
+    project = tomllib.loads((ROOT / "firmware-sim/pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["pytest11"] == {"lichtmast": "lichtmast.firmware_sim.pytest_plugin"}
+    assert [one.partition(">")[0] for one in project["optional-dependencies"]["pytest"]] == ["pytest"]
