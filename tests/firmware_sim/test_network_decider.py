@@ -169,6 +169,7 @@ impairments = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(up=impairments, down=impairments, seed=st.integers(0, 2**32), size=st.sampled_from([60, 1_280, 1_500]))
 def test_every_packet_is_accounted_for_and_none_goes_back_in_time(
     up: Impairment, down: Impairment, seed: int, size: int

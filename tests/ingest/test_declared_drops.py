@@ -72,6 +72,29 @@ def test_what_was_declared_before_is_no_news(bench: Bench) -> None:
     assert drops(bench.feed(("lm-0", pack(seq=9, lm_dropped="2-4,7-8")))) == [(LM0, 7, 7, 8)]
 
 
+@pytest.mark.parametrize("content_format", [110, 112])
+def test_a_pack_whose_time_is_refused_is_named_to_its_device_and_still_declares(
+    bench: Bench, content_format: int
+) -> None:
+    """A clock a month behind: the device lets go of the pack, and with it of what the pack declared."""
+    month_ago_us = town.NOW_US - (limits.TIME_PAST_MAX_S + 60) * 1_000_000
+    readings = [Reading("/air/0/pm10", 1e-8, None, month_ago_us)]
+    device = DeviceId("gm0402", "lm-0")
+    raw = encode(device, readings, epoch=7, seq=5, content_format=content_format, dropped=[(1, 4)])
+    settled = bench.feed(("lm-0", raw))
+    assert (outcomes(settled), reasons(settled)) == ([QUARANTINED], ["bad_time"])
+    assert told(settled).upto == 5
+    assert [one.seq for one in told(settled).refused] == [5]
+    assert drops(settled) == [(LM0, 7, 1, 4)]
+
+
+def test_an_undecodable_pack_that_names_another_device_declares_nothing(bench: Bench) -> None:
+    month_ago_us = town.NOW_US - (limits.TIME_PAST_MAX_S + 60) * 1_000_000
+    readings = [Reading("/air/0/pm10", 1e-8, None, month_ago_us)]
+    raw = encode(DeviceId("gm0402", "lm-1"), readings, epoch=7, seq=5, dropped=[(1, 4)])
+    assert drops(bench.feed(("lm-0", raw))) == []
+
+
 def test_a_refused_pack_of_the_device_still_declares(bench: Bench) -> None:
     wrong = pack(seq=5, lm_dropped="1-4").replace(b"/air/0/pm10", b"/air/0/none")
     settled = bench.feed(("lm-0", wrong))

@@ -125,8 +125,18 @@ def test_a_configuration_waits_for_the_device_and_goes_up_only(running: Running,
             await client.publish(topics.state_topic(LAMP), state.encode(), qos=1, retain=True)
             await client.publish(topics.ev_topic(LAMP), Event("configured").encode(), qos=1)
             assert (await wait_shown(running, "configured"))["state"]["version"] == 3
+            code, _, said = await command(running, "configure", str(LAMP), str(file))
+            assert (code, "has version 3 already" in said) == (1, True)
+            # A state that somebody forged must not end all configuring.
+            state = State("0.1.0", "boot-1", 12.0, 2**53 - 1, 60.0)
+            await client.publish(topics.state_topic(LAMP), state.encode(), qos=1, retain=True)
+            await client.publish(topics.ev_topic(LAMP), Event("forged").encode(), qos=1)
+            await wait_shown(running, "forged")
+        file.write_bytes(Desired(4, interval_s=30.0).encode())
+        assert (await command(running, "configure", str(LAMP), str(file)))[0] == 0
+        file.write_bytes(Desired(2**53 - 1).encode())
         code, _, said = await command(running, "configure", str(LAMP), str(file))
-        assert (code, "runs version 3 already" in said) == (1, True)
+        assert (code, "take smaller steps" in said) == (1, True)
         file.write_text('{"version": 4, "interval": 5}')
         code, _, said = await command(running, "configure", str(LAMP), str(file))
         assert (code, "interval" in said) == (1, True)

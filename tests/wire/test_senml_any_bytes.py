@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lichtmast.wire.identity import DeviceId
 from lichtmast.wire.refusal import PackError
-from lichtmast.wire.senml import Pack, Reading, decode, encode, sniff
+from lichtmast.wire.senml import Pack, Reading, decode, encode, read_claim, sniff
 from lichtmast.wire.senml.strict_cbor import LABELS, read_cbor
 from lichtmast.wire.senml.strict_json import read_json
 
@@ -102,6 +102,10 @@ def test_any_bytes_are_a_pack_or_a_pack_error(raw: bytes) -> None:
         if pack is not None:
             assert content_format == sniff(raw)
             assert pack.records
+        claim = read_claim(raw, content_format)
+        if pack is not None:
+            assert claim is not None
+            assert (claim.epoch, claim.seq, claim.dropped) == (pack.epoch, pack.seq, pack.dropped)
 
 
 @pytest.mark.slow

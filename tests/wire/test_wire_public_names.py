@@ -22,7 +22,7 @@ def test_exported_names_are_fixed() -> None:
 
 def test_exported_names_of_senml_are_fixed() -> None:
     labels = "DROPPED_LABEL EPOCH_LABEL SEQ_LABEL TIME_ERROR_LABEL"
-    names = f"{labels} EncodingError Pack Reading Record decode encode resolve sniff"
+    names = f"{labels} Claim EncodingError Pack Reading Record decode encode read_claim resolve sniff"
     assert lichtmast.wire.senml.__all__ == names.split()
 
 

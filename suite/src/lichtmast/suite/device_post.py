@@ -16,10 +16,14 @@ from lichtmast.ingest.log import Log
 from lichtmast.store import DuckStore
 from lichtmast.suite.errors import DeviceOrderError
 from lichtmast.wire import DeviceId, topics
-from lichtmast.wire.twin import Answer, Command, Desired, TwinError, decode_event, decode_state
+from lichtmast.wire.twin import Answer, Command, Desired, TwinError, decode_desired, decode_event, decode_state
 
 CONNECT_TIMEOUT_S: Final = 5.0
 SHOWN_EVENTS_MAX: Final = 10
+RETAINED_WAIT_S: Final = 1.0
+"""How long the broker may take to hand out the configuration that it retains; it has none where it stays silent."""
+VERSION_STEP_MAX: Final = 10**12
+"""A version further above the last is a slip of the hand, or a state that somebody forged: none would be left above."""
 
 
 class DevicePost:
@@ -31,15 +35,26 @@ class DevicePost:
         self._store = store
 
     async def configure(self, device: DeviceId, desired: Desired) -> None:
-        """Retain a configuration for the device. Raises DeviceOrderError where it is not newer than the running one."""
+        """Retain a configuration for the device. Raises DeviceOrderError where its version is not a step up.
+
+        What is retained here decides. What the device says that it runs counts only as far as a version of ours can
+        have brought it there: its state can be forged.
+        """
         states = await self._reported(topics.state_subject(device), 1)
-        running = states[-1].get("version", 0) if states else 0
-        if desired.version <= running:
-            raise DeviceOrderError(
-                f"{device} runs version {running} already; give the configuration a version above that"
-            )
+        claimed = states[-1].get("version", 0) if states else 0
         try:
             async with self._connected() as client:
+                retained = await _retained_version(client, device)
+                highest = retained + VERSION_STEP_MAX
+                running = max(retained, claimed if claimed <= highest else 0)
+                if desired.version <= running:
+                    raise DeviceOrderError(
+                        f"{device} has version {running} already; give the configuration a version above that"
+                    )
+                if desired.version > highest:
+                    raise DeviceOrderError(
+                        f"version {desired.version} is over {VERSION_STEP_MAX} above {retained}; take smaller steps"
+                    )
                 await client.publish(topics.cfg_topic(device), desired.encode(), qos=1, retain=True)
         except aiomqtt.MqttError as error:
             raise DeviceOrderError("the broker did not take the configuration; send it again") from error
@@ -91,6 +106,19 @@ class DevicePost:
             | {"received": message.published.isoformat(timespec="seconds")}
             for message in held[-most:]
         ]
+
+
+async def _retained_version(client: aiomqtt.Client, device: DeviceId) -> int:
+    """The version of the configuration that the broker keeps for the device; 0 where it has none that can be read."""
+    await client.subscribe(topics.cfg_topic(device), qos=1)
+    try:
+        async with asyncio.timeout(RETAINED_WAIT_S):
+            message = await anext(aiter(client.messages))
+        return decode_desired(bytes(message.payload)).version
+    except (TimeoutError, TwinError):
+        return 0
+    finally:
+        await client.unsubscribe(topics.cfg_topic(device))
 
 
 async def _answer(client: aiomqtt.Client, command_id: str) -> Answer:

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from lichtmast.ingest.pipeline.roster import BOOLEAN, NUMBER, TEXT, UNKNOWN, Roster
 from lichtmast.wire import limits, senml
+from lichtmast.wire.identity import URN_PREFIX
 from lichtmast.wire.quality import Quality
 from lichtmast.wire.refusal import PackError, Refusal
 
@@ -57,10 +58,11 @@ def judge(
     raw: bytes, content_format: int, received_us: int, device: int, sender: str, roster: Roster
 ) -> Accepted | Rejected:
     """Judge one pack from `sender` (its roster row is `device`, or UNKNOWN)."""
+    content_format = content_format or senml.sniff(raw)
     try:
-        pack = senml.decode(raw, content_format or senml.sniff(raw), received_us)
+        pack = senml.decode(raw, content_format, received_us)
     except PackError as error:
-        return Rejected(*_salvage(raw), error.refusal, error.detail)
+        return _undecoded(raw, content_format, sender, error)
     epoch, seq = pack.epoch, pack.seq
     if pack.device is None or str(pack.device) != sender:
         named = f"names {pack.device}" if pack.device else "names no device of ours"
@@ -112,8 +114,17 @@ def _of_kind(record: senml.Record, datastream_id: int, kind: int) -> Row | None:
     return None
 
 
+def _undecoded(raw: bytes, content_format: int, sender: str, error: PackError) -> Rejected:
+    """What a pack that cannot be decoded says of itself all the same. Only its own device declares drops by it."""
+    claim = senml.read_claim(raw, content_format)
+    if claim is None:
+        return Rejected(*_salvage(raw), error.refusal, error.detail)
+    own = bool(sender) and claim.name.startswith(f"{URN_PREFIX}{sender.replace('/', ':')}/")
+    return Rejected(claim.epoch, claim.seq, error.refusal, error.detail, claim.dropped if own else ())
+
+
 def _salvage(raw: bytes) -> tuple[int | None, int | None]:
-    """Epoch and seq of a JSON pack that is wrong elsewhere, so that its device can be told which one it was."""
+    """Epoch and seq of what is not even JSON, so that its device can be told which one it was."""
     if len(raw) > limits.PACK_BYTES_MAX:
         return None, None
     epoch, seq = _EPOCH.findall(raw), _SEQ.findall(raw)

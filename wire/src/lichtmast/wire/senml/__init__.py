@@ -2,7 +2,7 @@
 
 `decode` reads a pack of ours: SenML rules, time policy, sequence numbers, one device. `resolve` stops at the SenML
 rules and takes any names. Both raise PackError, and only that, for any bytes. `encode` writes what `decode` reads back
-exactly.
+exactly. `read_claim` tells what a pack says of itself that `decode` refuses.
 
 Will not: read SenML in XML or EXI or as a stream, evaluate content-format labels, check names against a profile, or
 believe that the sender is the device that the names tell.
@@ -10,7 +10,7 @@ believe that the sender is the device that the names tell.
 
 from lichtmast.wire.senml.encoding import EncodingError, encode
 from lichtmast.wire.senml.labels import DROPPED_LABEL, EPOCH_LABEL, SEQ_LABEL, TIME_ERROR_LABEL
-from lichtmast.wire.senml.packs import decode, resolve, sniff
+from lichtmast.wire.senml.packs import Claim, decode, read_claim, resolve, sniff
 from lichtmast.wire.senml.records import Pack, Reading, Record
 
 __all__ = [
@@ -18,12 +18,14 @@ __all__ = [
     "EPOCH_LABEL",
     "SEQ_LABEL",
     "TIME_ERROR_LABEL",
+    "Claim",
     "EncodingError",
     "Pack",
     "Reading",
     "Record",
     "decode",
     "encode",
+    "read_claim",
     "resolve",
     "sniff",
 ]

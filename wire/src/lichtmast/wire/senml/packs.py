@@ -3,7 +3,7 @@
 The order of checks is the order of cost: format and size, then syntax, then SenML's rules, then ours.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lichtmast.wire import limits
@@ -12,7 +12,7 @@ from lichtmast.wire.identity import URN_PREFIX, DeviceId, IdentityError
 from lichtmast.wire.names import device_of_name
 from lichtmast.wire.quality import Quality
 from lichtmast.wire.refusal import PackError, Refusal
-from lichtmast.wire.senml.labels import LABELS_OF_FIRST, read_dropped, read_sequence, read_time_error_s
+from lichtmast.wire.senml.labels import LABELS_OF_FIRST, Ranges, read_dropped, read_sequence, read_time_error_s
 from lichtmast.wire.senml.records import Pack, Record
 from lichtmast.wire.senml.resolution import Fields, resolve_fields
 from lichtmast.wire.senml.showing import shown
@@ -47,6 +47,33 @@ def decode(raw: bytes, content_format: int, received_us: int) -> Pack:
     if time_error_s is not None and time_error_s > limits.TIME_ERROR_FLAGGED_S:
         records = [replace(one, quality=one.quality | int(Quality.TIME_UNCERTAIN)) for one in records]
     return Pack(_device(records), epoch, seq, tuple(records), dropped, time_error_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the first record says of its pack: the name it begins with, its numbers, and what it declares as dropped."""
+
+    name: str
+    epoch: int | None
+    seq: int | None
+    dropped: Ranges
+
+
+def read_claim(raw: bytes, content_format: int) -> Claim | None:
+    """What a pack says of itself, although it may be wrong elsewhere; None where that cannot be read.
+
+    So a device can be told which of its packs was refused, and need not say again what it dropped.
+    """
+    try:
+        first = _first(_read(raw, content_format))
+        epoch, seq = read_sequence(first)
+    except PackError:
+        return None
+    name = "".join(part for part in (first.get("bn"), first.get("n")) if isinstance(part, str))
+    try:
+        return Claim(name, epoch, seq, read_dropped(first, seq))
+    except PackError:
+        return Claim(name, epoch, seq, ())
 
 
 def resolve(raw: bytes, content_format: int, received_us: int) -> list[Record]:
