@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lichtmast.ingest.decode import read_columns
-from lichtmast.wire import PackError, senml
+from lichtmast.wire import DeviceId, PackError, Reading, senml
 from lichtmast.wire.envelope import SENML_JSON
 
 NOW_US = 1_795_000_000_000_000
@@ -84,7 +84,21 @@ records = st.builds(
 bases = st.builds(
     lambda drop, change: {key: value for key, value in {**BASE, **change}.items() if key != drop},
     st.sampled_from(["", "", "", "bn", "bt", "lm-epoch", "lm-seq"]),
-    st.sampled_from([{}, {}, {"bt": 5}, {"bt": 1_795_000_000.123456}, {"lm-seq": 0}, {"lm-epoch": 2**53}, {"bn": ""}]),
+    st.sampled_from(
+        [
+            {},
+            {},
+            {"bt": 5},
+            {"bt": 1_795_000_000.123456},
+            {"lm-seq": 0},
+            {"lm-epoch": 2**53},
+            {"bn": ""},
+            {"bu": "kg/m3"},
+            {"bu": "lx"},
+            {"bu": ""},
+            {"bu": "furlong"},
+        ]
+    ),
 )
 
 
@@ -94,6 +108,14 @@ def test_what_the_fast_way_accepts_the_strict_decoder_reads_alike(
     base: dict[str, Any], rest: list[dict[str, Any]]
 ) -> None:
     assert_same(compact([{**base, **rest[0]}, *rest[1:]]))
+
+
+def test_a_pack_whose_readings_share_their_unit_takes_the_fast_way() -> None:
+    device = DeviceId.parse("gm0402/lm-0")
+    readings = [Reading(suffix, 2.5, "kg/m3", NOW_US) for suffix in ("/air/0/pm10", "/air/0/pm25")]
+    raw = senml.encode(device, readings, epoch=7, seq=1)
+    assert b'"bu":"kg/m3"' in raw
+    assert assert_same(raw)
 
 
 @settings(max_examples=400, deadline=None)

@@ -1,7 +1,7 @@
 """The fast way to read a pack: canonical SenML JSON, decoded in C and laid out as columns.
 
-Takes only packs about which it can be certain: one base record first with `bn`, `bt`, `lm-epoch` and `lm-seq`,
-numbers or booleans, nothing unusual. Every other pack it leaves to the strict decoder of `lichtmast.wire`, which
+Takes only packs about which it can be certain: one base record first with `bn`, `bt`, `lm-epoch` and `lm-seq`, perhaps
+`bu`, numbers or booleans, nothing unusual. Every other pack it leaves to the strict decoder of `lichtmast.wire`, which
 decides; so being fast never means being lenient. `tests/ingest/test_decode.py` holds the two against each other.
 Which names and units are known its callers say; whether times are in their window is theirs to judge.
 
@@ -35,6 +35,7 @@ class Record(msgspec.Struct, gc=False, rename={"epoch": "lm-epoch", "seq": "lm-s
     vb: bool | None = None
     bn: str = ""
     bt: float = ABSENT
+    bu: str = ""
     epoch: Annotated[int, msgspec.Meta(ge=0, le=limits.EPOCH_MAX)] = -1
     seq: Annotated[int, msgspec.Meta(ge=1, le=limits.SEQ_MAX)] = 0
 
@@ -121,7 +122,7 @@ def _lay_out(
     pack = np.repeat(np.arange(len(packs)), lengths)
     value = np.array([record.v for record in flat])
     times = np.array([record.t for record in flat])
-    unit = _codes(unit_codes, [record.u for record in flat])
+    own_unit = _codes(unit_codes, [record.u for record in flat])
     suffix = _codes(suffix_codes, [record.n for record in flat])
     is_boolean = value == ABSENT
     if is_boolean.any():
@@ -129,15 +130,18 @@ def _lay_out(
             flag = flat[at].vb
             is_boolean[at] = flag is not None
             value[at] = ABSENT if flag is None else flag
-    complete = (value != ABSENT) & (suffix >= 0) & (unit >= 0)
+    complete = (value != ABSENT) & (suffix >= 0) & (own_unit >= 0)
     has_time = times != ABSENT
     firsts = [records[0] for records in packs]
     base_time = np.array([first.bt for first in firsts])
     epoch = [first.epoch for first in firsts]
     seq = [first.seq for first in firsts]
+    base_unit = _codes(unit_codes, [first.bu for first in firsts])
+    unit = np.where(own_unit == 0, base_unit[pack], own_unit)
     # n, and v or vb, and what is there of u and t.
-    per_record = 1 + complete + has_time + (unit > 0)
-    sound = np.add.reduceat(per_record, starts) + BASE_KEYS == np.array(keys)
+    per_record = 1 + complete + has_time + (own_unit > 0)
+    sound = np.add.reduceat(per_record, starts) + BASE_KEYS + (base_unit > 0) == np.array(keys)
+    sound &= base_unit >= 0
     sound &= np.logical_and.reduceat(complete, starts)
     sound &= (np.array(epoch) >= 0) & (np.array(seq) >= 1)
     base_names = [first.bn for first in firsts]
