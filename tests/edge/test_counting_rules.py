@@ -100,6 +100,13 @@ def test_a_counted_reading_comes_every_quarter_however_often_packs_are_sent() ->
     assert moments == [(15, 300.0), (30, 300.0), (45, 300.0), (60, 300.0)]
 
 
+def test_what_a_counter_of_people_said_is_not_in_the_reason_why_it_was_refused() -> None:
+    one = counter('statistics = { passed = "/people/0/passed" }\ncounted = {}', Channel("c", "counter", "count"))
+    for at_s, number in enumerate((0.0, 7.0, 3.0)):
+        one.take("d", {"c": number}, float(at_s))
+    assert one.statistics().last_refusal == "/people/0/passed: fell"
+
+
 def test_a_suppressed_count_is_marked_and_is_neither_nought_nor_missing_without_a_word() -> None:
     line = 'statistics = { passed = "/people/0/passed", total = "/people/0/total" }\ncounted = {}'
     one = counter(line, Channel("c", "number", "count"))

@@ -1,5 +1,6 @@
 """The courier by examples: order, window, patience, pauses, and what it believes."""
 
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -233,12 +234,92 @@ def test_an_acknowledgement_settles_what_it_covers_accepted_or_refused() -> None
     assert courier.acknowledged(ack) == [], "the second time it is no news"
 
 
-def test_an_acknowledgement_settles_what_an_earlier_run_had_sent() -> None:
-    courier = courier_of((5, 9), next_seq=10)
+def test_what_waited_at_the_start_is_settled_only_after_it_was_sent_in_this_run() -> None:
+    """Nobody wrote down what an earlier run had sent: a repetition costs less than an only copy."""
+    courier = courier_of((5, 900), next_seq=901)
     assert courier.take(0.0) == 5
-    settled = courier.acknowledged(Acknowledgement(EPOCH, 8))
-    assert settled == [5, 6, 7, 8]
-    assert taken(courier) == [9]
+    assert courier.acknowledged(Acknowledgement(EPOCH, 900, (), (Refused(7, "unit", ""),))) == [5]
+    assert courier.take(0.0) == 6
+    assert courier.acknowledged(Acknowledgement(EPOCH, 900)) == [6]
+    assert courier.statistics().acks_refused == 0, "it may be true: an earlier run may have sent them"
+    assert courier.statistics().unsent == 894
+    assert courier.statistics().refused == 0
+
+
+def test_what_was_sent_in_this_run_is_settled_wherever_it_waits() -> None:
+    courier = courier_of((1, 4), next_seq=5, window=0)
+    courier.connected("coap", window=1, hears_acks=False)
+    assert courier.take(0.0) == 1
+    courier.failed(1, 0.0)
+    courier.disconnected()
+    courier.connected("mqtt", window=32, hears_acks=True)
+    assert courier.take(0.0) == 2
+    courier.disconnected()
+    courier.connected("mqtt", window=32, hears_acks=True)
+    assert courier.acknowledged(Acknowledgement(EPOCH, 4)) == [1, 2]
+
+
+def named(courier: Courier, *seqs: int) -> list[int] | AckRefused:
+    return courier.acknowledged(Acknowledgement(EPOCH, 0, tuple((seq, seq) for seq in seqs)))
+
+
+def live_until(courier: Courier, first: int, *, until_s: float) -> dict[int, int]:
+    """A live pack every ten seconds. Each pack is answered at once, only live ones are named. How often each went."""
+    told: Counter[int] = Counter()
+    now_s = 0.0
+    for live in range(first, first + round(until_s / 10)):
+        courier.added([live])
+        while now_s < (live - first + 1) * 10.0:
+            for seq in carry(courier, now_s):
+                told[seq] += 1
+                named(courier, *(one for one in [seq] if one >= first))
+            now_s += 0.5
+    return told
+
+
+def test_packs_that_no_acknowledgement_names_take_the_place_of_no_live_pack_for_ever() -> None:
+    courier = courier_of((2, 33), next_seq=34)
+    first_hour = live_until(courier, 34, until_s=3_600.0)
+    assert len([seq for seq in first_hour if seq >= 34]) == 360
+    assert courier.statistics().in_flight <= 32 // limits.LIVE_SHARE
+    assert all(first_hour[seq] > limits.PASSED_OVER_REPEATS for seq in range(2, 34))
+    told = courier.statistics()
+    assert told.passed_over + told.in_flight == 32, "they are kept, and the statistics say so"
+
+
+def test_packs_that_stepped_aside_are_tried_ever_more_rarely_and_settled_when_they_are_named() -> None:
+    courier = courier_of((2, 33), next_seq=34)
+    live_until(courier, 34, until_s=600.0)
+    assert courier.statistics().passed_over == 32
+    attempts = []
+    for start_s in range(600, 20_000, 10):
+        attempts += [float(start_s) for _ in carry(courier, float(start_s))]
+        named(courier)
+    pauses = [later - earlier for earlier, later in pairwise(attempts)]
+    assert min(pauses[-4:]) >= limits.PASSED_OVER_MAX_S / 2
+    settled = courier.acknowledged(Acknowledgement(EPOCH, 40))
+    assert not isinstance(settled, AckRefused)
+    assert sorted(settled) == list(range(2, 34))
+    assert not courier.outstanding
+
+
+def test_packs_that_stepped_aside_hold_a_part_of_the_window_while_nobody_answers() -> None:
+    courier = courier_of((2, 33), next_seq=34)
+    live_until(courier, 34, until_s=600.0)
+    for now_s in range(600, 100_000, 60):
+        carry(courier, float(now_s))
+    assert courier.statistics().in_flight == 32 // limits.LIVE_SHARE
+
+
+def test_packs_that_stepped_aside_go_over_a_link_that_answers_each() -> None:
+    courier = courier_of((2, 33), next_seq=34)
+    live_until(courier, 34, until_s=600.0)
+    courier.disconnected()
+    courier.connected("coap", window=1, hears_acks=False)
+    for seq in range(2, 34):
+        assert courier.take(600.0) == seq
+        assert courier.settled(seq)
+    assert not courier.outstanding
 
 
 def test_an_acknowledgement_may_come_before_the_puback() -> None:

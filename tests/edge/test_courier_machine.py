@@ -1,9 +1,11 @@
 """The courier under any order of events: nothing is lost, nothing is settled that the server does not have."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from lichtmast.edge.uplink import limits
 from lichtmast.edge.uplink.courier import AckRefused, Courier
 from lichtmast.wire.acknowledgement import Acknowledgement, Refused
 from lichtmast.wire.numbers import Numbers
@@ -26,6 +28,7 @@ class CourierMachine(RuleBasedStateMachine):
         self.stored: set[int] = set()
         self.dropped: set[int] = set()
         self.attempted: set[int] = set()
+        self.attempted_in_this_run: set[int] = set()
         self.link: tuple[str, int] | None = None
         self.courier = self.make()
 
@@ -81,6 +84,7 @@ class CourierMachine(RuleBasedStateMachine):
         if live is not None and window_has_room and seq != live:
             assert self.courier._live_in_a_row == 0, "an older pack goes before the newest only when it is its turn"
         self.attempted.add(seq)
+        self.attempted_in_this_run.add(seq)
         self.in_hand.append(seq)
 
     @precondition(lambda self: self.in_hand)
@@ -121,7 +125,7 @@ class CourierMachine(RuleBasedStateMachine):
         refused = tuple(Refused(seq, "no", "") for seq in sorted(self.stored)[:refuse])
         settled = self.courier.acknowledged(Acknowledgement(EPOCH, upto, tuple(spans[-16:]), refused))
         assert not isinstance(settled, AckRefused), settled
-        assert set(settled) <= self.stored & self.outbox
+        assert set(settled) <= self.stored & self.outbox & self.attempted_in_this_run
         self.outbox -= set(settled)
 
     @rule(beyond=st.integers(1, 5))
@@ -129,9 +133,21 @@ class CourierMachine(RuleBasedStateMachine):
         unsent = self.outbox - self.attempted - self.unstamped
         never = max(unsent, default=self.next_seq + beyond)
         may_be_from_before = never < self.next_seq and never not in self.courier._never_sent
-        if not may_be_from_before:
-            told = self.courier.acknowledged(Acknowledgement(EPOCH, 0, ((never, never),)))
-            assert isinstance(told, AckRefused)
+        told = self.courier.acknowledged(Acknowledgement(EPOCH, 0, ((never, never),)))
+        assert told == [] if may_be_from_before else isinstance(told, AckRefused)
+
+    @precondition(lambda self: self.link is MQTT)
+    @rule(times=st.integers(1, 9))
+    def acknowledge_nothing_new(self, times: int) -> None:
+        """What the store has lies outside of the ranges that an acknowledgement can name."""
+        for _ in range(times):
+            self.send()
+            for seq in self.in_hand:
+                self.courier.sent(seq, self.now_s)
+            self.on_the_way += self.in_hand
+            self.in_hand.clear()
+            assert self.courier.acknowledged(Acknowledgement(EPOCH, 0)) == []
+            self.now_s += 70.0
 
     @precondition(lambda self: self.outbox)
     @rule(data=st.data())
@@ -145,6 +161,7 @@ class CourierMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """The agent dies; what it had in its hands may arrive or not."""
+        self.attempted_in_this_run.clear()
         self.on_the_way += self.in_hand
         self.in_hand.clear()
         self.link = None
@@ -153,8 +170,14 @@ class CourierMachine(RuleBasedStateMachine):
     @invariant()
     def every_number_is_in_one_place(self) -> None:
         courier = self.courier
-        places = [*courier._backlog, *courier._flights, *([courier._live] if courier._live else [])]
+        live = [courier._live] if courier._live else []
+        places = [*courier._backlog, *courier._flights, *courier._aside, *live]
         assert sorted(places) == sorted(self.outbox - self.unstamped)
+        assert set(courier._tried) == set(courier._backlog) & self.attempted_in_this_run
+
+    @invariant()
+    def what_is_on_its_way_was_sent_in_this_run(self) -> None:
+        assert {*self.courier._aside, *self.courier._flights} <= self.attempted_in_this_run
 
     @invariant()
     def the_window_holds(self) -> None:
@@ -186,6 +209,7 @@ class CourierMachine(RuleBasedStateMachine):
             seq = self.courier.take(self.now_s)
             assert seq is not None
             self.attempted.add(seq)
+            self.attempted_in_this_run.add(seq)
             self.stored.add(seq)
             self.courier.sent(seq, self.now_s)
             self.acknowledge(0)
@@ -195,4 +219,10 @@ class CourierMachine(RuleBasedStateMachine):
 
 
 CourierMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
-TestCourierMachine = CourierMachine.TestCase
+
+
+class TestCourierMachine(CourierMachine.TestCase):  # type: ignore[misc,valid-type]  # hypothesis makes it when asked
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So that packs step aside within the few steps of an example."""
+        monkeypatch.setattr(limits, "PASSED_OVER_REPEATS", 1)

@@ -14,11 +14,12 @@ from uplink_town import DEVICE, Broker, Door, Server, draft, eventually, open_ou
 
 from lichtmast.edge.clock import SystemClock
 from lichtmast.edge.outbox import OutboxThread
-from lichtmast.edge.uplink import Delivery, Failover, Link, Report, limits
+from lichtmast.edge.uplink import Delivery, Failover, Link, limits
 from lichtmast.edge.uplink.coap import CoapLink
 from lichtmast.edge.uplink.mqtt import MqttLink
 from lichtmast.wire import topics
-from lichtmast.wire.acknowledgement import Acknowledgement
+from lichtmast.wire.acknowledgement import Acknowledgement, Refused
+from lichtmast.wire.twin import TwinError
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +44,8 @@ class Agent:
         self.cfg: list[bytes] = []
         self.cmd: list[bytes] = []
         self.complaints: list[str] = []
+        self.refusals: list[str] = []
+        self.state = b"state"
         self.delivery = Delivery(
             outbox,
             links,
@@ -52,7 +55,14 @@ class Agent:
             on_cfg=self.cfg.append,
             on_cmd=self.cmd.append,
             on_ack_refused=self.complaints.append,
+            on_pack_refused=self.refusals.append,
+            state=self.encode_state,
         )
+
+    def encode_state(self) -> bytes:
+        if not self.state:
+            raise TwinError("a room cannot say how it is")
+        return self.state
 
     async def measure(self, packs: int, readings: int = 1) -> None:
         drafts = [draft(readings) for _ in range(packs)]
@@ -198,10 +208,11 @@ def test_configuration_that_was_set_before_and_commands_are_heard(tmp_path: Path
 def test_state_is_told_after_each_connection_and_events_in_order(tmp_path: Path) -> None:
     async def story() -> None:
         async with mqtt_town(tmp_path) as (broker, server, agent), running(server.run()):
-            agent.delivery.report_nowait(Report.STATE, b"old")
-            agent.delivery.report_nowait(Report.STATE, b"state")
+            agent.state = b"old"
+            agent.delivery.state_changed_nowait()
+            agent.state = b"state"
             for number in range(limits.EVENTS_MAX + 3):
-                agent.delivery.report_nowait(Report.EVENT, b"%d" % number)
+                agent.delivery.report_nowait(b"%d" % number, is_answer=False)
             await eventually(lambda: server.client, what="the server listens")
             async with running(agent.delivery.run()):
                 await eventually(lambda: len(server.reports) == limits.EVENTS_MAX + 1, what="all reports")
@@ -212,8 +223,36 @@ def test_state_is_told_after_each_connection_and_events_in_order(tmp_path: Path)
                 assert agent.delivery.statistics().events_dropped == 3
                 await broker.kill()
                 server.reports.clear()
+                agent.state = b"state of now"
                 await broker.start()
-                await eventually(lambda: ("state", b"state") in server.reports, what="the state once more")
+                await eventually(lambda: ("state", b"state of now") in server.reports, what="the state once more")
+                agent.state = b"changed"
+                agent.delivery.state_changed_nowait()
+                await eventually(lambda: ("state", b"changed") in server.reports, what="what has changed")
+
+    asyncio.run(story())
+
+
+def test_a_state_that_cannot_be_told_is_logged_once_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        async with mqtt_town(tmp_path, backlog=1) as (_, server, agent), running(server.run()):
+            await eventually(lambda: server.client, what="the server listens")
+            agent.state = b""
+            async with running(agent.delivery.run()):
+                agent.delivery.state_changed_nowait()
+                agent.delivery.report_nowait(b"first", is_answer=False)
+                await eventually(lambda: ("ev", b"first") in server.reports, what="the event")
+                agent.delivery.state_changed_nowait()
+                agent.delivery.report_nowait(b"second", is_answer=False)
+                await eventually(lambda: ("ev", b"second") in server.reports, what="the next event")
+                await agent.delivered()
+                agent.state = b"well again"
+                agent.delivery.state_changed_nowait()
+                await eventually(lambda: ("state", b"well again") in server.reports, what="the state")
+            assert [one.message for one in caplog.records].count("state_unavailable") == 1
+            assert agent.delivery.statistics().interruptions == 0
 
     asyncio.run(story())
 
@@ -252,6 +291,27 @@ def test_a_broker_that_refuses_the_acknowledgements_is_no_link(tmp_path: Path) -
             assert agent.delivery.statistics().connects == 0
 
     asyncio.run(story())
+
+
+def test_a_pack_that_an_acknowledgement_refuses_is_told_with_the_servers_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        async with mqtt_town(tmp_path) as (_, server, agent):
+            server.mute = True
+            async with running(server.run(), agent.delivery.run()):
+                await agent.connected()
+                await agent.measure(1)
+                await eventually(lambda: server.heard, what="sent")
+                ack = Acknowledgement(server.epoch, 1, (), (Refused(1, "unknown_unit", "there is no dB here"),))
+                for _ in range(2):
+                    await server.say(topics.ack_topic(DEVICE), ack.encode())
+                await agent.delivered()
+            assert agent.refusals == ["unknown_unit: there is no dB here"] == [agent.delivery.statistics().last_refusal]
+
+    asyncio.run(story())
+    (line,) = [vars(one) for one in caplog.records if one.message == "pack_refused"]
+    assert (line["levelname"], line["reason"], line["seq"]) == ("WARNING", "unknown_unit: there is no dB here", 1)
 
 
 def test_an_outbox_that_was_replaced_by_a_new_file_goes_on_with_the_numbers_of_that(tmp_path: Path) -> None:
@@ -316,6 +376,7 @@ def test_what_a_coap_server_answers_decides_about_the_pack(tmp_path: Path) -> No
             told = agent.delivery.statistics().courier
             assert dict(told.refusal_reasons) == {"4.00 wrong_unit: dB, not W": 1}
             assert (told.accepted, told.refused) == (1, 1)
+            assert agent.refusals == ["4.00 wrong_unit: dB, not W"] == [agent.delivery.statistics().last_refusal]
 
     asyncio.run(story())
 
@@ -331,7 +392,7 @@ def test_a_coap_server_that_is_silent_or_gone_is_asked_again(tmp_path: Path, mon
                 await eventually(lambda: agent.delivery.statistics().interruptions >= 2, what="nobody there")
                 async with door.listening(port):
                     await agent.delivered()
-            assert door.heard == [1, 1, 2]
+            assert door.heard == [1, 2, 1], "the one that broke the link holds up nobody"
 
     asyncio.run(story())
 

@@ -51,6 +51,32 @@ def test_each_attempt_goes_to_the_next_address_of_a_name(monkeypatch: pytest.Mon
     assert asked("broker.example", 3) == ["2001:db8::1", "2001:db8::2", "2001:db8::1"]
 
 
+def test_while_the_resolver_knows_nothing_the_addresses_it_told_last_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def lookup(host: str, *_: object, **__: object) -> Answers:
+        seen.append(host)
+        if len(seen) > 1:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return answer("2001:db8::1", "2001:db8::2")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    assert asked("broker.example", 3) == ["2001:db8::1", "2001:db8::2", "2001:db8::1"]
+    assert len(seen) == 3
+
+
+def test_a_resolver_that_knows_nothing_any_more_leaves_what_it_told_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [answer("2001:db8::1")]
+
+    def lookup(*_: object, **__: object) -> Answers:
+        if not answers:
+            raise socket.gaierror(socket.EAI_AGAIN, "try again")
+        return answers.pop()
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    assert asked("broker.example", 3) == ["2001:db8::1"] * 3
+
+
 @pytest.mark.parametrize("host", ["fe80::1%no-such-port", "2001:db8::zz", "a" * 300])
 def test_what_is_no_address_is_told_in_words(host: str) -> None:
     with pytest.raises(UplinkError, match="has no IPv6 address"):

@@ -1,5 +1,6 @@
 """Drivers are found by kind: ours without importlib.metadata, strangers' by entry point, one without the others."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lichtmast.edge.drivers import GROUP, DriverContext, build_driver
-from lichtmast.edge.drivers.loading import EXTRAS, OURS, find_factory
+from lichtmast.edge.drivers.loading import OURS, PACKAGES, find_factory
 from lichtmast.edge.errors import SettingsError
 
 EDGE = tomllib.loads((Path(__file__).parents[2] / "edge" / "pyproject.toml").read_text())["project"]
@@ -39,8 +40,9 @@ def test_our_table_and_our_entry_points_are_the_same() -> None:
     assert EDGE["entry-points"][GROUP] == dict(OURS)
 
 
-def test_every_package_of_an_extra_is_known_by_its_extra() -> None:
-    assert set(EXTRAS.values()) == set(EDGE["optional-dependencies"])
+def test_every_package_of_an_extra_is_known_by_its_name() -> None:
+    named = [re.split("[<>=~ ]", one)[0] for extra in EDGE["optional-dependencies"].values() for one in extra]
+    assert {one for packages in PACKAGES.values() for one in packages.split()} == set(named)
 
 
 @pytest.mark.parametrize("kind", OURS)
@@ -57,14 +59,14 @@ def test_loading_one_driver_imports_none_of_the_others(kind: str) -> None:
     assert shown == [kind]
 
 
-@pytest.mark.parametrize(("package", "extra"), EXTRAS.items())
-def test_a_missing_package_is_told_with_the_extra_that_brings_it(
-    package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("module", "kind"), [("pymodbus", "modbus"), ("serial", "modbus"), ("smbus2", "i2c")])
+def test_a_missing_package_is_told_with_what_to_install(
+    module: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"lichtmast.edge.drivers.{extra}", raising=False)
-    with pytest.raises(SettingsError, match=rf'needs {package}.*: pip install "lichtmast-edge\[{extra}\]"'):
-        find_factory(extra, "meter")
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, f"lichtmast.edge.drivers.{kind}", raising=False)
+    with pytest.raises(SettingsError, match=rf"needs {module}.*: pip install {PACKAGES[module]}$"):
+        find_factory(kind, "meter")
 
 
 def test_a_strangers_driver_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,7 @@ def test_the_control_file_makes_it_lie_hang_and_raise(tmp_path: Path) -> None:
         ({"a": {"shape": "constant", "unit": "Cel", "value": 1, "period_s": 2}}, "period_s is not a setting"),
         ({"a": {"shape": "sine", "unit": "Cel", "mean": 1, "swing": 1, "writable": True}}, "writable is not a setting"),
         ({"a": 1}, "is not a table"),
+        ({"a": [{"shape": "sine"}]}, r"driver.town.channel.a is not a table; write \[driver.channel.a\]$"),
     ],
 )
 def test_wrong_options_say_what_to_mend(channels: dict[str, Any], reason: str) -> None:

@@ -5,7 +5,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from outbox_parts import DEVICE, StillClock, draft, open_outbox, pack_of, values_of
+from crash_disk import CrashDisk
+from outbox_parts import DEVICE, StillClock, draft, filled, flip, open_outbox, pack_of, values_of
 
 from lichtmast.edge.outbox import Outbox, OutboxSettings
 from lichtmast.edge.outbox.log_check import log_is_damaged
@@ -21,21 +22,6 @@ def clock() -> StillClock:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "outbox.db"
-
-
-def filled(path: Path, clock: StillClock, packs: int = 20) -> int:
-    """A closed file whose packs hold their numbers as values; returns its epoch."""
-    outbox = open_outbox(path, clock)
-    for _ in range(packs):
-        outbox.put([draft(float(outbox.next_seq), readings=2)], clock.stamp())
-    outbox.close()
-    return outbox.epoch
-
-
-def flip(path: Path, at: int, bit: int) -> None:
-    raw = bytearray(path.read_bytes())
-    raw[at] ^= 1 << bit
-    path.write_bytes(raw)
 
 
 def payload_regions(path: Path) -> dict[int, range]:
@@ -62,20 +48,6 @@ def test_every_flipped_bit_of_a_pack_is_found_and_the_pack_is_declared(path: Pat
         outbox.put([draft()], clock.stamp())
         assert pack_of(outbox, 21).dropped == ((7, 7),)
         outbox.close()
-
-
-def test_a_pack_that_is_damaged_while_the_outbox_is_open_is_left_out_and_declared(
-    path: Path, clock: StillClock
-) -> None:
-    filled(path, clock)
-    outbox = open_outbox(path, clock)
-    with outbox._storage.transaction():
-        outbox._book._execute("UPDATE pack SET payload = replace(payload, '9', '8') WHERE seq = 9")
-    assert [packed.seq for packed in outbox.load([8, 9, 10])] == [8, 10]
-    assert outbox.statistics().damaged_packs == 1
-    outbox.put([draft()], clock.stamp())
-    assert pack_of(outbox, 21).dropped == ((9, 9),)
-    outbox.close()
 
 
 SHARE = pytest.mark.parametrize(
@@ -117,6 +89,40 @@ def test_a_flipped_bit_anywhere_in_the_file_never_alters_a_pack_or_gives_a_numbe
         outbox.close()
     assert replaced > flips / 50
     assert damaged > flips / 10
+
+
+def test_two_power_cuts_between_two_checkpoints_are_no_damage(path: Path, tmp_path: Path, clock: StillClock) -> None:
+    first = grown_log(path, clock)
+    whole = len(log_path(path).read_bytes().rstrip(b"\0"))
+    first.put([draft(float(one), readings=40) for one in range(20)], clock.stamp())  # one commit of many frames
+    once = copy_of(path, tmp_path / "once")
+    first.close()
+    torn_at = 32 + -(-(whole - 32) // FRAME_BYTES) * FRAME_BYTES
+    tear(log_path(once), torn_at)
+    second = open_outbox(once, clock)
+    before = log_path(once).read_bytes()
+    second.put([draft()], clock.stamp())
+    after = log_path(once).read_bytes()
+    twice = copy_of(once, tmp_path / "twice")
+    second.close()
+    changed = next(
+        at
+        for at in range(32, len(before), FRAME_BYTES)
+        if before[at : at + FRAME_BYTES] != after[at : at + FRAME_BYTES]
+    )
+    tear(log_path(twice), changed)
+    third = open_outbox(twice, clock)
+    assert (second.epoch, 0) == (third.epoch, third.statistics().files_replaced)
+    third.close()
+
+
+def test_opening_costs_no_fsync_where_the_log_is_empty(path: Path, clock: StillClock) -> None:
+    with CrashDisk("opening-disk") as disk:
+        open_outbox(path, clock, connect=disk.connect).close()
+        before = disk.syncs()
+        outbox = open_outbox(path, clock, connect=disk.connect)
+        assert disk.syncs() == before
+        outbox.close()
 
 
 def test_a_file_of_nonsense_is_put_aside_and_a_new_epoch_begins(path: Path, clock: StillClock) -> None:
@@ -170,6 +176,17 @@ def copy_of(path: Path, folder: Path) -> Path:
     copy.write_bytes(path.read_bytes())
     log_path(copy).write_bytes(log_path(path).read_bytes())
     return copy
+
+
+FRAME_BYTES = 4_096 + 24
+
+
+def tear(log: Path, at: int) -> None:
+    """The first sector of a frame's page did not reach the disk."""
+    raw = bytearray(log.read_bytes())
+    assert any(raw[at : at + 24]), "there is no frame"
+    raw[at + 24 : at + 24 + 512] = bytes(512)
+    log.write_bytes(raw)
 
 
 @SHARE

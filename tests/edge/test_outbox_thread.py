@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from crash_disk import CrashDisk
-from outbox_parts import DEVICE, StillClock, draft, open_outbox, pack_of
+from outbox_parts import DEVICE, StillClock, draft, open_outbox, pack_of, values_of
 
-from lichtmast.edge.outbox import Outbox, OutboxInUseError, OutboxSettings, OutboxThread, limits
+from lichtmast.edge.outbox import Outbox, OutboxBrokenError, OutboxInUseError, OutboxSettings, OutboxThread, limits
 from lichtmast.edge.outbox.storage import Connect, Connection, connect_sqlite
 from lichtmast.wire.faultpoint import arm, disarm
 
@@ -42,11 +42,10 @@ def test_packs_go_in_and_out_and_are_settled(path: Path, clock: StillClock) -> N
             assert await outbox.put([draft(3.0)], None) == []
             assert await outbox.stamp_waiting(clock.stamp()) == [3]
             assert [one.seq for one in await outbox.load([1, 3])] == [1, 3]
-            await outbox.settle([1, 2])
+            await outbox.settle([1, 2], epoch=outbox.epoch)
             assert list(await outbox.sendable()) == [3]
             await outbox.flush()
             assert (outbox.statistics().packs, outbox.statistics().next_seq) == (1, 4)
-            assert outbox.floor_us == clock.wall_us() - 10_000
             epoch = outbox.epoch
         again = open_outbox(path, clock)
         assert (epoch, [3]) == (again.epoch, list(again.sendable()))
@@ -179,12 +178,115 @@ def test_what_was_settled_while_the_disk_failed_is_settled(path: Path, clock: St
                 await outbox.put([draft()] * 3, clock.stamp())
                 disk.fail_at = frozenset(range(disk.operations + 1, disk.operations + 100_000))
                 await outbox.put([draft()], clock.stamp())
-                await outbox.settle([1, 2])
+                await outbox.settle([1, 2], epoch=outbox.epoch)
                 disk.fail_at = frozenset()
                 clock.now_s += LONG_S
                 assert await outbox.put([], clock.stamp()) == [4]
                 assert list(await outbox.sendable()) == [3, 4]
                 assert outbox.statistics().packs == 2
+
+    asyncio.run(life())
+
+
+def test_what_was_confirmed_of_an_earlier_epoch_settles_nothing_in_this_one(path: Path, clock: StillClock) -> None:
+    async def life() -> None:
+        async with running(path, clock) as outbox:
+            await outbox.put([draft()] * 3, clock.stamp())
+            await outbox.settle([1, 2], epoch=outbox.epoch - 1)
+            await outbox.flush()
+            assert list(await outbox.sendable()) == [1, 2, 3]
+
+    asyncio.run(life())
+
+
+def test_a_confirmation_that_waits_behind_the_replacement_of_the_file_settles_nothing(
+    path: Path, clock: StillClock
+) -> None:
+    opened: list[LyingConnection] = []
+
+    def connect(path: Path) -> Connection:
+        opened.append(LyingConnection(path))
+        return opened[-1]  # type: ignore[return-value] # the part that is used
+
+    async def life() -> None:
+        async with running(path, clock, connect) as outbox:
+            await outbox.put([draft(float(one)) for one in range(6)], clock.stamp())
+            epoch = outbox.epoch
+            await outbox._run(lambda: bool(opened[0].execute("UPDATE meta SET checksum = checksum + 1")))
+            await outbox._run(lambda: outbox._failed(OutboxBrokenError("the disk failed")))
+            clock.now_s += LONG_S
+            async with asyncio.TaskGroup() as group:  # both are under way while the file is replaced
+                group.create_task(outbox.put([], clock.stamp()), name="put")
+                group.create_task(outbox.settle([1, 2, 3], epoch=epoch), name="settle")
+            await outbox.flush()
+            assert outbox.epoch != epoch
+            assert len(await outbox.sendable()) == 6
+
+    asyncio.run(life())
+
+
+def test_a_put_that_is_cancelled_while_the_disk_is_slow_is_written_when_the_outbox_closes(
+    path: Path, clock: StillClock
+) -> None:
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hanging.set()
+        go_on.wait(20)
+
+    async def life() -> None:
+        async with running(path, clock) as outbox, asyncio.TaskGroup() as group:
+            group.create_task(outbox._run(hang), name="slow")
+            while not hanging.is_set():
+                await asyncio.sleep(0.005)
+            put = group.create_task(outbox.put([draft(2.0)], clock.stamp()), name="put")
+            await asyncio.sleep(0)
+            put.cancel()
+            go_on.set()
+
+    asyncio.run(life())
+    again = open_outbox(path, clock)
+    assert values_of(again) == {1: 2.0}, "with the time that was known when it was put"
+    again.close()
+
+
+def test_what_waits_in_memory_is_written_at_the_end_although_the_pause_is_not_over(
+    path: Path, clock: StillClock
+) -> None:
+    async def life() -> None:
+        with CrashDisk("ending-disk") as disk:
+            async with running(path, clock, disk.connect) as outbox:
+                disk.fail_at = frozenset(range(disk.operations + 1, disk.operations + 100_000))
+                await outbox.put([draft(1.0), draft(2.0)], clock.stamp())
+                assert outbox.statistics().memory_drafts == 2
+                disk.fail_at = frozenset()
+
+    asyncio.run(life())
+    again = open_outbox(path, clock)
+    assert values_of(again) == {1: 1.0, 2: 2.0}
+    again.close()
+
+
+def test_a_pack_that_rots_costs_itself_and_no_exception(path: Path, clock: StillClock) -> None:
+    opened: list[LyingConnection] = []
+
+    def connect(path: Path) -> Connection:
+        opened.append(LyingConnection(path))
+        return opened[-1]  # type: ignore[return-value] # the part that is used
+
+    async def life() -> None:
+        async with running(path, clock, connect) as outbox:
+            await outbox.put([draft()] * 3, clock.stamp())
+            await outbox._run(lambda: bool(opened[0].execute("UPDATE pack SET created_s = 'x' WHERE seq = 1")))
+            await outbox.put([draft()], clock.stamp())
+            told = outbox.statistics()
+            assert (told.healthy, "pack 1 is not as it was written" in told.fault) == (False, True)
+            clock.now_s += LONG_S
+            await outbox.put([draft()], clock.stamp())
+            told = outbox.statistics()
+            assert (told.healthy, told.damaged_packs, told.files_replaced) == (True, 1, 0)
+            sendable = list(await outbox.sendable())
+            assert sendable == [2, 3, 4, 5]
 
     asyncio.run(life())
 
@@ -215,7 +317,7 @@ def test_an_agent_starts_without_a_disk_and_writes_once_there_is_one(tmp_path: P
             assert (outbox.statistics().healthy, outbox.epoch) == (False, 0)
             assert outbox.floor_us == limits.FLOOR_US
             assert await outbox.put([draft()], clock.stamp()) == []
-            await outbox.settle([1])
+            await outbox.settle([1], epoch=outbox.epoch)
             folder.mkdir()
             clock.now_s += LONG_S
             assert await outbox.put([draft()], clock.stamp()) == [1, 2]

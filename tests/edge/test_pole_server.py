@@ -16,6 +16,7 @@ import pytest
 from pole_view import NOISE, StandIn
 
 from lichtmast.edge.pole import limits, open_pole
+from lichtmast.edge.pole.addresses import LinkLocal
 from lichtmast.edge.pole.server import PoleServer
 from lichtmast.edge.sampling.measured import Measured
 from lichtmast.wire.senml import resolve
@@ -294,6 +295,37 @@ def test_odd_requests_leave_no_trace_in_the_log_and_the_server_goes_on(caplog: p
 
     asyncio.run(run())
     assert [one for one in caplog.records if one.levelno >= logging.ERROR] == []
+
+
+def test_an_interface_where_nobody_can_ask_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RESCAN_S", 0.01)
+
+    async def run() -> None:
+        looks = 0
+
+        def looked(_: object) -> set[LinkLocal]:
+            nonlocal looks
+            looks += 1
+            return set()
+
+        monkeypatch.setattr("lichtmast.edge.pole.server.link_local_addresses", looked)
+        running = asyncio.create_task(open_pole(StandIn(), interfaces=["lo", "eth7"], port=0).run(), name="pole")
+        async with asyncio.timeout(10):
+            while looks < 3:
+                await asyncio.sleep(0)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    asyncio.run(run())
+    told = [vars(one) for one in caplog.records if one.message == "pole_interface_unavailable"]
+    assert [(one["interface"], one["reason"]) for one in told] == [
+        ("eth7", "there is no such interface"),
+        ("lo", "it has no link-local address"),
+    ]
+    assert "lo" in told[0]["there_are"].split(",")
 
 
 def test_a_second_server_cannot_steal_the_port(caplog: pytest.LogCaptureFixture) -> None:

@@ -100,6 +100,16 @@ def test_switches_and_texts_with_a_deadband_are_sent_when_they_change(
     assert told == [[history[0]], [], [history[2]], []]
 
 
+def test_a_counters_bad_read_is_neither_sent_nor_shown_and_its_reason_is_told() -> None:
+    one = sampler('statistics = { last = "/a/0/energy" }', Channel("c", "counter", "J"))
+    assert sent(one, 60.0, 5_000.0) == [5_000.0]
+    assert sent(one, 120.0, 0.0) == []
+    assert one.latest()["/a/0/energy"].value == 5_000.0
+    assert (one.statistics().refused, one.statistics().last_refusal) == (1, "/a/0/energy: fell from 5000 to 0")
+    assert sent(one, 180.0, 5_010.0) == [5_010.0]
+    assert one.statistics().refused == 1
+
+
 def test_the_increase_of_a_counter_waits_for_a_second_value() -> None:
     one = sampler('statistics = { increase = "/a/0/rain" }', Channel("c", "counter", "count"))
     assert sent(one, 60.0, 1_000.0) == []

@@ -100,6 +100,14 @@ def test_a_wrong_reading_names_its_table_and_what_to_mend(line: str, reason: str
         ('[[driver]]\nname = "a"\nkind = "x"\n' * 2, "the driver's name a is there twice"),
         ('[[driver]]\nname = "a"\n', r"\[driver 1\] kind is missing"),
         (
+            '[[driver]]\nname = "a"\nkind = "x"\n[driver.reading]\nchannel = "c"',
+            r"reading is not a list of tables; write \[\[driver.reading\]\]$",
+        ),
+        (
+            one_reading('suffix = "/a/0/b"') + "[[driver.reading.counted]]\nk = 5\n",
+            r"^driver.d.reading 1.counted is not a table; write \[driver.reading.counted\]$",
+        ),
+        (
             one_reading('suffix = "/a/0/b"') + '[[driver.reading]]\nchannel = "d"\nsuffix = "/a/0/b"\n',
             "the suffix /a/0/b is there twice",
         ),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from outbox_parts import START_US, StillClock
 
 from lichtmast.edge.clock import SystemClock
+from lichtmast.edge.outbox import limits as outbox_limits
 from lichtmast.edge.timekeeping import (
     Observation,
     Source,
@@ -20,9 +21,18 @@ from lichtmast.edge.timekeeping import (
     observe_kernel,
     read_kernel,
 )
-from lichtmast.edge.timekeeping.limits import CONFIRM_S, TIME_BELOW_US
+from lichtmast.edge.timekeeping.limits import (
+    BELOW_FLOOR_S,
+    CONFIRM_S,
+    FAR_S,
+    FAR_US,
+    FLOOR_US,
+    NEAR_US,
+    TIME_BELOW_US,
+)
 
 DAY_US = 86_400 * 1_000_000
+ROLLOVER_US = 1_024 * 7 * DAY_US
 
 
 def seen(at_s: float, *, off_us: int = 0, error_s: float = 0.05, source: Source = Source.KERNEL) -> Observation:
@@ -106,15 +116,94 @@ def test_times_before_the_floor_and_after_the_century_are_refused(keeper: Timeke
 
 
 def test_2038_is_a_year_like_any_other(keeper: Timekeeper) -> None:
-    keeper.observe(Observation(Source.KERNEL, (2**31 + 5) * 1_000_000, 0.1), 5.0)
+    for at_s in (5.0, 5.0 + CONFIRM_S):
+        keeper.observe(Observation(Source.KERNEL, round((2**31 + at_s) * 1_000_000), 0.1), at_s)
     stamp = keeper.stamp(5.0)
     assert stamp is not None
     assert stamp.wall_us(5.0) == (2**31 + 5) * 1_000_000
 
 
+@pytest.mark.parametrize(
+    ("floor_us", "off_us", "needed_s"),
+    [
+        (START_US, 0, 0.0),
+        (START_US, NEAR_US, 0.0),
+        (START_US, NEAR_US + 1, CONFIRM_S),
+        (START_US, FAR_US - DAY_US, CONFIRM_S),
+        (START_US, FAR_US + 1, FAR_S),
+        (START_US, ROLLOVER_US, FAR_S),
+        (FLOOR_US, START_US - FLOOR_US + 10 * 365 * DAY_US, 0.0),
+        (FLOOR_US, START_US - FLOOR_US + ROLLOVER_US, FAR_S),
+        (START_US, -2 * DAY_US, BELOW_FLOOR_S),
+        (START_US, FLOOR_US - START_US, BELOW_FLOOR_S),
+    ],
+)
+def test_a_first_time_must_stand_the_longer_the_stranger_it_is(floor_us: int, off_us: int, needed_s: float) -> None:
+    """A floor of FLOOR_US is that of an agent that has never known the time."""
+    keeper = Timekeeper(floor_us=floor_us)
+    told_s = [at_s for at_s in (0.0, needed_s / 2, needed_s - 1) if 0 <= at_s < needed_s]
+    for at_s in [*told_s, needed_s]:
+        assert keeper.stamp(at_s) is None, at_s
+        keeper.observe(Observation(Source.KERNEL, floor_us + off_us + round(at_s * 1e6), 0.05), at_s)
+    stamp = keeper.stamp(needed_s)
+    assert stamp is not None
+    assert stamp.offset_us == floor_us + off_us
+
+
+def test_an_outbox_that_never_knew_the_time_has_the_floor_that_counts_as_unknown() -> None:
+    assert outbox_limits.FLOOR_US == FLOOR_US
+
+
+def test_a_source_that_does_not_stand_by_its_first_time_begins_anew(keeper: Timekeeper) -> None:
+    keeper.observe(seen(10.0, off_us=5 * DAY_US), 10.0)
+    keeper.observe(seen(35.0, off_us=6 * DAY_US), 35.0)
+    keeper.observe(seen(10.0 + CONFIRM_S, off_us=5 * DAY_US), 10.0 + CONFIRM_S)
+    assert keeper.stamp(10.0 + CONFIRM_S) is None
+    keeper.observe(seen(10.0 + 2 * CONFIRM_S, off_us=5 * DAY_US), 10.0 + 2 * CONFIRM_S)
+    assert keeper.stamp(10.0 + 2 * CONFIRM_S) is not None
+
+
+def test_a_server_that_lies_does_not_keep_the_one_that_does_not_from_being_believed(keeper: Timekeeper) -> None:
+    for at_s in (0.0, 100.0):
+        assert keeper.stamp(at_s) is None
+        for teller, off_us in (("a liar", ROLLOVER_US), ("an honest one", 5 * DAY_US)):
+            told_us = START_US + off_us + round(at_s * 1e6)
+            keeper.observe(Observation(Source.SNTP, told_us, 0.05, teller), at_s)
+    stamp = keeper.stamp(100.0)
+    assert stamp is not None
+    assert stamp.offset_us == START_US + 5 * DAY_US
+
+
+def test_a_last_known_time_that_was_wrong_is_given_up_after_a_day_of_denial() -> None:
+    keeper = Timekeeper(floor_us=START_US + ROLLOVER_US)
+    for hour in range(24):
+        keeper.observe(seen(hour * 3_600.0), hour * 3_600.0)
+        assert keeper.stamp(hour * 3_600.0) is None
+    keeper.observe(seen(BELOW_FLOOR_S), BELOW_FLOOR_S)
+    stamp = keeper.stamp(BELOW_FLOOR_S)
+    assert stamp is not None
+    assert stamp.offset_us == START_US
+    keeper.observe(seen(BELOW_FLOOR_S + 60, off_us=3_600_000_000), BELOW_FLOOR_S + 60)
+    keeper.observe(seen(BELOW_FLOOR_S + 90, off_us=3_600_000_000), BELOW_FLOOR_S + 90)
+    stamp = keeper.stamp(BELOW_FLOOR_S + 90)
+    assert stamp is not None
+    assert stamp.offset_us == START_US + 3_600_000_000, "the old floor bounds nothing any more"
+
+
+def test_it_tells_what_it_does_not_believe_yet(keeper: Timekeeper) -> None:
+    assert keeper.statistics(0.0).doubt == ""
+    keeper.observe(seen(0.0, off_us=5 * DAY_US), 0.0)
+    told = keeper.statistics(0.0)
+    assert told.doubt == "kernel is +5.0 days off the last known time; believed when it has said so for 30 s"
+    keeper.observe(seen(30.0, off_us=5 * DAY_US), 30.0)
+    assert keeper.statistics(30.0).doubt == ""
+    keeper.observe(seen(31.0, off_us=5 * DAY_US - 3_600_000_000), 31.0)
+    assert keeper.statistics(31.0).doubt.startswith("kernel is -0.0 days off")
+
+
 @given(st.lists(st.tuples(st.floats(0.1, 5_000), st.integers(-80_000, 80_000), st.floats(0.08, 0.5)), max_size=40))
 def test_true_time_is_within_the_bound_whatever_honest_sources_say(steps: list[tuple[float, int, float]]) -> None:
-    keeper = Timekeeper(floor_us=0)
+    keeper = Timekeeper(floor_us=FLOOR_US)
     now_s, drift_us = 0.0, 0.0
     for wait_s, off_us, error_s in steps:
         now_s += wait_s

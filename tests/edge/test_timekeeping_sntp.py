@@ -123,10 +123,14 @@ async def serving(replies: Callable[[bytes], list[bytes]]) -> AsyncIterator[tupl
         transport.close()
 
 
+CLOCK = StillClock()
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Pauses pass at once, and are kept."""
+    """Pauses pass at once on CLOCK, and are kept."""
     pauses: list[float] = []
+    CLOCK.now_s = 100.0
 
     class Asyncio:
         def __getattr__(self, name: str) -> object:
@@ -134,6 +138,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
         async def sleep(self, pause_s: float) -> None:
             pauses.append(pause_s)
+            CLOCK.now_s += pause_s
             await asyncio.sleep(0)
 
     monkeypatch.setattr(sntp, "asyncio", Asyncio())
@@ -141,17 +146,26 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-async def run(servers: list[tuple[str, int]], enough: Callable[[], bool]) -> list[Observation]:
+async def run(
+    servers: list[tuple[str, int]],
+    enough: Callable[[], bool],
+    believe: Callable[[Observation], bool] = lambda _: True,
+) -> list[Observation]:
     """Run the client until there is enough."""
     told: list[Observation] = []
+
+    def hear(observation: Observation, _: float) -> bool:
+        told.append(observation)
+        return believe(observation)
+
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         client = group.create_task(
             run_sntp(
                 servers,
-                clock=StillClock(),
+                clock=CLOCK,
                 floor_us=START_US,
                 seed=4,
-                on_observation=lambda observation, _: told.append(observation),
+                on_observation=hear,
             ),
             name="sntp",
         )
@@ -210,7 +224,7 @@ def test_a_server_that_fails_gives_way_to_the_next_and_pauses_grow(quick: list[f
     assert pauses[0] < 100 < pauses[3] < pauses[5]
 
 
-def test_a_server_that_sends_us_away_is_never_asked_again(quick: list[float]) -> None:
+def test_a_server_that_sends_us_away_is_left_alone_while_another_answers(quick: list[float]) -> None:
     async def life() -> tuple[list[Observation], int]:
         async with (
             serving(lambda nonce: [answer(nonce, stratum=0, kiss=b"DENY")]) as (denying, one),
@@ -224,13 +238,52 @@ def test_a_server_that_sends_us_away_is_never_asked_again(quick: list[float]) ->
     assert quick
 
 
-def test_the_client_ends_when_every_server_has_sent_it_away(quick: list[float]) -> None:
-    async def life() -> list[Observation]:
-        async with serving(lambda nonce: [answer(nonce, stratum=0, kiss=b"RSTR")]) as (_, port):
-            return await run([("::1", port)], lambda: False)
+@pytest.mark.parametrize("kiss", [b"DENY", b"RSTR"])
+def test_the_only_server_is_asked_again_a_day_and_a_half_after_it_sent_us_away(quick: list[float], kiss: bytes) -> None:
+    asked_s: list[float] = []
 
-    assert asyncio.run(life()) == []
-    assert len(quick) == 2
+    def replies(nonce: bytes) -> list[bytes]:
+        asked_s.append(CLOCK.now_s)
+        return [answer(nonce, stratum=0, kiss=kiss) if len(asked_s) == 1 else answer(nonce)]
+
+    async def life() -> list[Observation]:
+        async with serving(replies) as (_, port):
+            return await run([("::1", port)], lambda: len(asked_s) > 2)
+
+    assert asyncio.run(life())
+    assert asked_s[1] - asked_s[0] == pytest.approx(limits.POLL_MAX_S)
+    assert quick
+
+
+def test_while_nobody_is_believed_each_server_is_asked_in_turn_and_ever_more_slowly(quick: list[float]) -> None:
+    async def life() -> tuple[list[Observation], list[int]]:
+        lie_us = START_US + 10**15
+
+        async with (
+            serving(lambda nonce: [answer(nonce, received_us=lie_us, sent_us=lie_us)]) as (liar, one),
+            serving(lambda nonce: [answer(nonce)]) as (honest, other),
+        ):
+            told = await run(
+                [("::1", one), ("::1", other)],
+                lambda: len(honest.requests) > 6,
+                lambda observation: observation.wall_us < lie_us and len(honest.requests) > 2,
+            )
+            return told, [len(liar.requests), len(honest.requests)]
+
+    told, asked = asyncio.run(life())
+    assert asked[0] == 3, "once one is believed it is the one that is asked"
+    assert asked[1] > 6
+    assert len({one.teller for one in told}) == 2
+    doubting = quick[1:6]
+    assert all(pause_s >= 64 for pause_s in doubting)
+    assert doubting[0] <= 80 < doubting[2] < doubting[4] <= 1_280
+    assert min(quick[6:]) >= 768
+
+
+def test_a_floor_that_is_the_wrong_one_does_not_move_a_right_answer_out_of_the_century() -> None:
+    verdict = judge(answer(), NONCE, 0.1, START_US + 69 * 31_556_952 * 1_000_000)
+    assert isinstance(verdict, Answer)
+    assert abs(verdict.observation.wall_us - START_US) < 1_000_000
 
 
 def test_a_server_that_wants_fewer_questions_gets_fewer(quick: list[float]) -> None:

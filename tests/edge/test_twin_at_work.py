@@ -26,6 +26,7 @@ from lichtmast.edge.twin import (
     limits,
     reboot,
 )
+from lichtmast.edge.twin.lamps import TOO_LATE
 from lichtmast.edge.twin.lighting import RELEASED
 from lichtmast.wire.faultpoint import arm, disarm
 from lichtmast.wire.twin import (
@@ -69,6 +70,7 @@ class Pole:
     configured: list[Configuration] = field(default_factory=list)
     restated: int = 0
     heard: asyncio.Event = field(default_factory=asyncio.Event)
+    bus_is_slow: asyncio.Event | None = None
 
     def monotonic_s(self) -> float:
         return self.now_s
@@ -82,6 +84,8 @@ class Pole:
     async def actuate(self, target: str, level: float) -> None:
         assert target == LAMP
         self.heard.set()
+        if self.bus_is_slow is not None:
+            await self.bus_is_slow.wait()
         if self.fault:
             raise DriverError(self.fault)
         self.written.append(level)
@@ -357,6 +361,83 @@ def test_a_dim_that_the_lamp_does_not_obey_is_refused_and_taken_back(
 
     asyncio.run(run())
     assert pole.told[1] == Answer("a", Outcome.REFUSED, "bus is silent", NOON_S)
+
+
+async def wait_reason(twin: Twin, reason: str) -> None:
+    """Until that is what the lamp should do."""
+    async with asyncio.timeout(10):
+        while twin.levels()[LAMP].reason != reason:
+            await asyncio.sleep(limits.TICK_S)
+
+
+@pytest.mark.parametrize("is_dimmed", [False, True])
+def test_a_command_that_ends_while_an_earlier_write_is_under_way_is_refused_and_holds_nothing_up(
+    pole: Pole, *, is_dimmed: bool
+) -> None:
+    async def run() -> None:
+        async with pole.twin() as twin:
+            await pole.wait(lambda: pole.written == [0.2])
+            before = "command" if is_dimmed else "loud"
+            if is_dimmed:
+                twin.order_nowait(command(Dim(0.7, NOON_S + 86_400), "dim", NOON_S + 3_600))
+                await pole.wait(lambda: pole.told)
+                pole.told.clear()
+            pole.bus_is_slow = asyncio.Event()
+            pole.heard.clear()
+            pole.now_s += limits.REWRITE_S
+            await pole.heard.wait()
+            twin.order_nowait(command(Identify(1), "late", NOON_S + 3_600))
+            await wait_reason(twin, "identify")
+            pole.now_s += 2
+            await wait_reason(twin, before)
+            pole.bus_is_slow.set()
+            await pole.wait(lambda: pole.told)
+            writes = len(pole.written)
+            pole.now_s += limits.REWRITE_S
+            await pole.wait(lambda: len(pole.written) > writes)
+            assert pole.written[-1] == (0.7 if is_dimmed else 0.2), "what stood before still stands"
+            twin.order_nowait(command(Dim(0.9, NOON_S + 86_400), "next", NOON_S + 3_600))
+            await pole.wait(lambda: len(pole.told) == 2)
+            twin.wish_nowait(wish(2, interval_s=30))
+            await pole.wait(lambda: pole.configured)
+
+    asyncio.run(run())
+    at_s = NOON_S + limits.REWRITE_S + 2
+    assert pole.told == [
+        Answer("late", Outcome.REFUSED, TOO_LATE, at_s),
+        Answer("next", Outcome.DONE, "", at_s + limits.REWRITE_S),
+    ]
+
+
+def test_a_command_for_the_level_that_is_just_being_written_is_done(pole: Pole) -> None:
+    async def run() -> None:
+        async with pole.twin() as twin:
+            await pole.wait(lambda: pole.written == [0.2])
+            pole.bus_is_slow = asyncio.Event()
+            pole.heard.clear()
+            pole.now_s += limits.REWRITE_S
+            await pole.heard.wait()
+            twin.order_nowait(command(Dim(0.2, NOON_S + 86_400), "a", NOON_S + 3_600))
+            await wait_reason(twin, "command")
+            pole.bus_is_slow.set()
+            await pole.wait(lambda: pole.told)
+
+    asyncio.run(run())
+    assert pole.told == [Answer("a", Outcome.DONE, "", NOON_S + limits.REWRITE_S)]
+    assert pole.written == [0.2, 0.2]
+
+
+def test_a_twin_that_is_stopped_while_a_command_waits_for_its_lamp_stops(pole: Pole) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(10):
+            async with pole.twin() as twin:
+                await pole.wait(lambda: pole.written == [0.2])
+                pole.bus_is_slow = asyncio.Event()
+                twin.order_nowait(command(Identify(3)))
+                await wait_reason(twin, "identify")
+
+    asyncio.run(run())
+    assert pole.told == []
 
 
 def test_identify_blinks_a_lamp_without_rules_and_leaves_it_burning(pole: Pole) -> None:

@@ -513,6 +513,17 @@ def test_a_carrier_that_died_is_an_error_and_no_silence(network: TunNetwork | Re
         _ = network.counts
 
 
+def test_a_relay_that_ends_under_an_open_connection_has_nothing_to_say(capfd: pytest.CaptureFixture[str]) -> None:
+    with impaired(carrier="relay") as network:
+        edge, core = connect(network)
+        with edge, core:
+            edge.sendall(b"x")
+            assert exact(core, 1) == b"x"
+            network.__exit__()
+            assert edge.recv(1) == b""
+    assert capfd.readouterr().err == ""
+
+
 def test_async_code_enters_it_too() -> None:
     async def counted() -> int:
         async with impaired(Impairment(loss=1.0), carrier="relay") as network:
@@ -565,6 +576,13 @@ def test_by_hand_it_says_where_to_dial_and_what_it_did(tmp_path: Path) -> None:
         assert command.returncode == 0
     assert counts["up"]["packets"] == 50
     assert counts["up"]["lost"] > 0
+
+
+def test_by_hand_a_port_is_asked_for(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "lichtmast.firmware_sim.network", str(tmp_path / "storm.toml")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert done.returncode == 2
+    assert "give --tcp PORT or --udp PORT, or both" in done.stderr
 
 
 def test_by_hand_a_wrong_schedule_is_refused_in_a_line(tmp_path: Path) -> None:

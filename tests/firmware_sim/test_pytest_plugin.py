@@ -120,6 +120,56 @@ def test_wrong_options_are_answered_with_what_to_mend(tmp_path: Path, words: tup
     assert said in told
 
 
+WRONG_UNIT = """
+import json, socket, time
+import pytest
+from lichtmast.firmware_sim.light.mqtt import connect, publish
+
+@pytest.fixture
+def send(device, network):
+    with socket.create_connection(network.mqtt, timeout=10) as line:
+        line.sendall(connect("maker", 60))
+        assert line.recv(4)
+        def one(unit, **numbers):
+            pack = {"bn": device.urn, "bt": time.time(), "n": "/noise/0/level", "u": unit, "v": 50.0} | numbers
+            line.sendall(publish(device.up_topic, json.dumps([pack]).encode(), 1))
+        yield one
+
+def test_a_numbered_pack(send, device, audit):
+    send("Cel", **{"lm-epoch": 1, "lm-seq": 1})
+    began_s = time.monotonic()
+    with pytest.raises(Exception, match="seq 1 refused: wrong_unit, ."):
+        device.wait_stored(1)
+    assert time.monotonic() - began_s < 15
+    assert [(one.seq, one.reason) for one in device.refusals()] == [(1, "wrong_unit")]
+
+def test_a_pack_without_a_number(send, device, audit):
+    send("Cel")
+    with pytest.raises(Exception, match="1 packs are in quarantine\\n.*none is sent for a pack without lm-epoch"):
+        device.wait_stored(1)
+    assert device.refusals() == []
+    assert device.received().quarantined == 1
+"""
+
+
+@pytest.mark.slow
+def test_a_refused_pack_ends_the_wait_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "test_unit.py").write_text(WRONG_UNIT)
+    code, told = run_pytest(tmp_path)
+    assert (code, "2 passed" in told) == (0, True), told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["profle='noise'", "'noise'"])
+def test_a_word_that_the_marker_does_not_know_is_refused(tmp_path: Path, words: str) -> None:
+    (tmp_path / "test_one.py").write_text(f"import pytest\n@pytest.mark.lichtmast({words})\ndef test_it(): pass\n")
+    code, told = run_pytest(tmp_path)
+    assert code == pytest.ExitCode.USAGE_ERROR
+    wrong = words.partition("=")[0]
+    assert f"test_one.py::test_it: the marker lichtmast does not know {wrong}; " in told, told
+    assert "its keywords are profile, tenant, neighbours" in told
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("plugin", [PLUGIN, ("-p", "lichtmast")], ids=["by its module", "by its entry point"])
 def test_a_run_that_uses_no_fixture_of_it_imports_nothing_of_it(tmp_path: Path, plugin: tuple[str, ...]) -> None:
@@ -127,7 +177,7 @@ def test_a_run_that_uses_no_fixture_of_it_imports_nothing_of_it(tmp_path: Path, 
         "import sys\n"
         "def test_it():\n"
         "    ours = {name for name in sys.modules if name.startswith('lichtmast.')}\n"
-        "    assert not {one for one in ours if 'under_test' in one or 'network' in one or 'checker' in one}\n"
+        "    assert ours <= {'lichtmast.firmware_sim', 'lichtmast.firmware_sim.pytest_plugin'}\n"
     )
     code, told = run_pytest(tmp_path, plugin=plugin)
     assert (code, "1 passed" in told) == (0, True), told

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from lichtmast.wire.twin import (
     Dim,
     Event,
     Identify,
+    Level,
     Outcome,
     Reboot,
     State,
@@ -97,12 +99,20 @@ def test_a_device_that_was_added_may_speak_at_once(running: Running) -> None:
             await client.publish(topics.up_topic(AIR), raw, qos=1)
             ack = decode_acknowledgement(await next_payload(client))
             assert (ack.epoch, ack.upto) == (7, 5)
+            wrong = encode(AIR, [Reading("/weather/0/temperature", 280.0, "K", reading.time_us)], epoch=7, seq=6)
+            await client.publish(topics.up_topic(AIR), wrong, qos=1)
+            assert decode_acknowledgement(await next_payload(client)).upto == 6
         account = await asyncio.to_thread(running.audit)
         assert account["faults"] == []
         assert account["dropped_by_device"] == {str(AIR): 4}
-        assert account["sent"] == 5 == account["stored"] + account["quarantined"] + account["dropped"]
+        assert account["sent"] == 6 == account["stored"] + account["quarantined"] + account["dropped"]
         code, out, _ = await command(running, "show", str(AIR), "--json")
-        assert json.loads(out)["acknowledged"] == [{"epoch": 7, "upto": 5, "last": 5}]
+        told = json.loads(out)
+        assert told["acknowledged"] == [{"epoch": 7, "upto": 6, "last": 6}]
+        assert told["quarantined_by_reason"] == account["quarantined_by_reason"]
+        code, out, _ = await command(running, "show", str(AIR))
+        last = "profile air-quality has no name /weather/0/temperature"
+        assert f"1 refused: unknown_name, last: {last}" in out.splitlines()
         code, _, said = await command(running, "add", "gm0402/x-1", "--profile", "air-quality", "--asset", "none")
         assert (code, "no lamppost none" in said) == (1, True)
         code, _, said = await command(running, "add", "gm0402/x-1", "--profile", "nonsense")
@@ -121,10 +131,15 @@ def test_a_configuration_waits_for_the_device_and_goes_up_only(running: Running,
             await client.subscribe(topics.cfg_topic(LAMP), qos=1)
             got = decode_desired(await next_payload(client))
             assert (got.version, got.interval_s) == (3, 60.0)
-            state = State("0.1.0", "boot-1", 12.0, 3, 60.0)
+            state = State("0.1.0", "boot-1", 12.0, 3, 60.0, levels={"/lamp/0": Level(0.5, "command")})
             await client.publish(topics.state_topic(LAMP), state.encode(), qos=1, retain=True)
             await client.publish(topics.ev_topic(LAMP), Event("configured").encode(), qos=1)
             assert (await wait_shown(running, "configured"))["state"]["version"] == 3
+            _, out, _ = await command(running, "show", str(LAMP))
+            assert re.match(r"state: as of \d\d:\d\d:\d\d UTC \(\d+ (s|min) ago\)$", out.splitlines()[0])
+            assert {"  version 3", "  interval_s 60.0", "  levels", "    /lamp/0", "      level 0.5"} <= set(
+                out.splitlines()
+            )
             code, _, said = await command(running, "configure", str(LAMP), str(file))
             assert (code, "has version 3 already" in said) == (1, True)
             # A state that somebody forged must not end all configuring.

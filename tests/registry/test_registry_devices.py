@@ -147,8 +147,10 @@ def test_contradictions_are_refused(registry: Registry, lampposts: list[AssetRec
     registry.register_device(OLD, "weather", asset_id=lampposts[0].id, at_us=10)
     registry.register_device(NEW, "weather", asset_id=lampposts[1].id, at_us=10)
     before = registry.revision()
-    with pytest.raises(ConflictError, match="another profile"):
+    with pytest.raises(ConflictError, match="already and it is registered as weather; choose another name"):
         registry.register_device(OLD, "noise", asset_id=lampposts[0].id, at_us=11)
+    with pytest.raises(ConflictError, match="already and it hangs on another asset; choose another name"):
+        registry.register_device(OLD, "weather", asset_id=lampposts[1].id, at_us=11)
     with pytest.raises(ConflictError, match="twice"):
         registry.register_devices([NewDevice(OLD, "weather"), NewDevice(OLD, "weather")], at_us=11)
     with pytest.raises(ConflictError, match="hangs elsewhere"):

@@ -6,10 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from running_lichtmast import lichtmast
 
 from lichtmast.store import Batch, DuckStore
 from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA
+from lichtmast.suite import refused as reasons
 from lichtmast.suite.audit import audit
+from lichtmast.suite.folder import Folder
 
 NOON_US = 1_795_000_000_000_000
 
@@ -27,6 +30,7 @@ def commit(
     *packs: tuple[int, int],
     rows: int | None = None,
     drops: tuple[tuple[int, int], ...] = (),
+    refusal: tuple[str, str] = ("undecodable", ""),
     **changes: Any,  # noqa: ANN401
 ) -> None:
     """Packs as (seq, outcome) with one reading each, ranges of drops; `rows` observations where they shall not fit."""
@@ -51,10 +55,16 @@ def commit(
         {"datastream_id": at, "phenomenon_time": NOON_US + offset, "result": 1.0, "quality": 0, "result_time": NOON_US}
         for at in range(stored)
     ]
+    quarantine = [
+        {name: row[name] for name in ("device", "log_seq", "part", "received_at", "transport")}
+        | {"reason": refusal[0], "detail": refusal[1], "content_format": 0, "payload": b""}
+        for row in ledger
+        if row["outcome"] == 1
+    ]
     tables = (
         pa.Table.from_pylist(observations, OBSERVATION_SCHEMA),
         pa.Table.from_pylist(ledger, LEDGER_SCHEMA),
-        QUARANTINE_SCHEMA.empty_table(),
+        pa.Table.from_pylist(quarantine, QUARANTINE_SCHEMA),
     )
     declared = [
         {"device": "gm0402/lm-1", "epoch": 7, "first": first, "last": last, "declared_at": NOON_US} | changes
@@ -150,3 +160,48 @@ def test_what_was_erased_on_purpose_is_no_fault(store: DuckStore) -> None:
     assert store.erase(0, 0, 2**62) == 1
     account = audit(store, 0)
     assert (account.rows_erased, account.faults) == (1, [])
+
+
+def wrong_profile(store: DuckStore) -> None:
+    """A device whose packs are refused, the last for another reason, and one that is sound."""
+    commit(store, 1, (1, 1), (2, 1), refusal=("unknown_name", "profile noise has no name /weather/0/rain"))
+    commit(store, 2, (3, 1), refusal=("unknown_name", "profile noise has no name /weather/0/temperature"))
+    commit(store, 3, (4, 1), refusal=("time_future", ""))
+    commit(store, 4, (1, 0), device="gm0402/lm-sound")
+
+
+def test_what_is_in_quarantine_is_told_by_reason_with_the_last_detail(store: DuckStore) -> None:
+    wrong_profile(store)
+    account = audit(store, 0)
+    assert [(one.device, one.reason, one.packs, one.last) for one in account.quarantined_by_reason] == [
+        ("gm0402/lm-1", "time_future", 1, ""),
+        ("gm0402/lm-1", "unknown_name", 3, "profile noise has no name /weather/0/temperature"),
+    ]
+
+
+def test_reasons_of_a_long_quarantine_are_of_its_newest_packs(
+    store: DuckStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong_profile(store)
+    monkeypatch.setattr(reasons, "READ_MAX", 2)
+    assert [(one.reason, one.packs) for one in audit(store, 0).quarantined_by_reason] == [
+        ("time_future", 1),
+        ("unknown_name", 1),
+    ]
+
+
+@pytest.mark.slow
+def test_the_audit_in_words_starts_with_the_sums_and_lists_who_has_trouble(tmp_path: Path) -> None:
+    store = DuckStore.open(Folder.choose(tmp_path).store, clock_us=lambda: NOON_US)
+    wrong_profile(store)
+    commit(store, 5, (1, 0), (4, 0), drops=((2, 2),), device="gm0402/lm-with-a-rather-long-one")
+    store.close()
+    told = lichtmast("audit", data=tmp_path)  # into a pipe, which Rich takes for 80 columns
+    lines = told.stdout.splitlines()
+    assert lines[0] == "sent 9 = stored 3 + quarantined 4 + duplicates 0 + dropped 1 + missing 1"
+    assert lines[1].split() == ["device", "stored", "quarantined", "duplicates", "dropped", "missing"]
+    assert any(line.split() == ["gm0402/lm-1", "0", "4", "0", "0", "0"] for line in lines)
+    assert any(line.split() == ["gm0402/lm-with-a-rather-long-one", "2", "0", "0", "1", "1"] for line in lines)
+    assert "gm0402/lm-1: 3 refused: unknown_name, last: profile noise has no name /weather/0/temperature" in lines
+    assert "lm-sound" not in told.stdout
+    assert told.returncode == 1

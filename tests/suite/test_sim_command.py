@@ -14,6 +14,8 @@ from running_lichtmast import Running, lichtmast
 from typer.testing import CliRunner
 
 from lichtmast.suite.__main__ import EXPECTED, app
+from lichtmast.suite.commands.sim_target import assets_of
+from lichtmast.suite.errors import SuiteError
 from lichtmast.suite.folder import Folder
 from lichtmast.wire import senml
 
@@ -125,6 +127,7 @@ def test_packs_are_written_without_a_server_and_the_same_each_time(scenario: Pat
         (["town", "FILE", "--mqtt", "[2001:db8::1]:1883"], 1, "is another machine"),
         (["town", "FILE", "--coap", "broker.example:5683"], 1, "add --target-is-mine"),
         (["town", "FILE", "--mqtt", "::1"], 1, "is not [HOST]:PORT"),
+        (["flood", "--mqtt", "192.0.2.1:1883"], 1, "is no IPv6 address, and Lichtmast speaks IPv6 only; write [::1]:"),
         (["town", "FILE", "--mqtt", "[::1]:1883"], 1, "devices speak coap, but coap= is None"),
         (["town", "FILE", "--packs", "packs.jsonl"], 2, "--packs needs --seconds"),
         (["flood", "--transport", "smoke"], 2, "choose mqtt or coap"),
@@ -138,6 +141,14 @@ def test_what_cannot_be_done_is_said(words: list[str], code: int, message: str, 
     said = done.output if code == 2 else str(done.exception)
     assert message in " ".join(said.replace("│", " ").split())
     assert code == 2 or isinstance(done.exception, EXPECTED), "the command tells it in one line"
+
+
+def test_a_register_without_lampposts_is_answered_with_the_command_that_brings_them(tmp_path: Path) -> None:
+    folder = Folder.choose(tmp_path)
+    with pytest.raises(
+        SuiteError, match=f"lichtmast import geojson FILE --tenant gm0402 --data {folder.path}, or name"
+    ):
+        assets_of(folder, "gm0402")
 
 
 @pytest.mark.slow

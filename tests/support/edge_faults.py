@@ -1,7 +1,6 @@
-"""What fault runs of the real agent share: a witness for a sensor, a tap on its wire, a disk of its own, eyes for SQL.
+"""What fault runs of the real agent share: a scene with a witness for a sensor and a tap on its wire, and the verdict.
 
-The witness is a driver that writes down what it measured before the agent has it; the tap is a relay before the broker
-that writes down what the agent sends and what it is told. Both live outside of whatever the test kills or fills.
+Also a card that fails, a time server that is silent, and eyes for SQL. All of them live outside of what the test kills.
 """
 
 import contextlib
@@ -20,109 +19,16 @@ from typing import Self
 from fault_run import Disk, FaultRun, write_history
 from running_agent import RunningAgent
 from running_lichtmast import Running
+from wire_tap import Tap
+from witness import WITNESSED
 
 from lichtmast.firmware_sim.checker import Report
-from lichtmast.firmware_sim.history import Entry, digest
 from lichtmast.store import DuckStore
-from lichtmast.wire import decode, topics
-from lichtmast.wire.acknowledgement import decode_acknowledgement
 from lichtmast.wire.identity import DeviceId
 from lichtmast.wire.quality import Quality
-from lichtmast.wire.senml import Pack, sniff
-from lichtmast.wire.twin import Answer, Event, State, decode_event, decode_state
 
-WITNESS = '''
-import json, os, time
-from pathlib import Path
-from lichtmast.edge.drivers.errors import DriverError
-from lichtmast.edge.drivers.port import Channel
-
-
-class Witness:
-    """Counts its reads over all its lives; each is in the journal, with the kernel's own time, before it is told."""
-
-    def __init__(self, options, context):
-        self._journal, self._control = Path(options["journal"]), Path(options["control"])
-        self._file = None
-
-    @property
-    def channels(self):
-        return (
-            Channel("upto", "number", "J"), Channel("since", "number", "s"), Channel("warmth", "number", "Cel"),
-            Channel("power", "number", "W"), Channel("voltage", "number", "V"), Channel("level", "number", "/", True),
-        )
-
-    def _note(self, text):
-        if self._file is None:
-            raw = self._journal.read_bytes() if self._journal.exists() else b""
-            self._number = raw.count(b"read ")
-            self._file = os.open(self._journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            if raw and not raw.endswith(b"\\n"):
-                os.write(self._file, b"\\n")
-        os.write(self._file, text.encode())
-        # The modification time is the kernel's: no library that lies about the clock comes between.
-        return os.fstat(self._file).st_mtime_ns // 1000
-
-    def read(self):
-        told = json.loads(self._control.read_text()) if self._control.exists() else {}
-        if told.get("silent"):
-            raise DriverError("silent, as the test wants")
-        true_us = self._note("read ")
-        self._number += 1
-        self._note(f"{self._number} {true_us} {time.time_ns() // 1000}\\n")
-        number = float(self._number)
-        return {"upto": number, "since": number, "warmth": told.get("warmth", 10.0), "power": 40.0, "voltage": 230.0}
-
-    def write(self, channel, value):
-        self._note(f"write {value}\\n")
-
-    def close(self):
-        pass
-'''
-WITNESSED = """
-[[driver]]
-name = "witness"
-kind = "witness"
-journal = "{journal}"
-control = "{control}"
-[[driver.reading]]
-channel = "upto"
-statistics = {{ max = "/lamp/0/energy" }}
-sample_s = 0.1
-[[driver.reading]]
-channel = "since"
-statistics = {{ min = "/lamp/0/operating-time" }}
-sample_s = 0.1
-[[driver.reading]]
-channel = "warmth"
-suffix = "/lamp/0/temperature"
-sample_s = 0.1
-[[driver.reading]]
-channel = "power"
-suffix = "/lamp/0/power"
-sample_s = 0.1
-[[driver.reading]]
-channel = "voltage"
-suffix = "/lamp/0/voltage"
-sample_s = 0.1
-[[driver.actuator]]
-channel = "level"
-suffix = "/lamp/0/command"
-"""
-"""Each pack says with two readings which samples it is made of: from which number (min) up to which (max)."""
-READINGS = 5
-"""So many readings has a pack of the witness."""
-
-
-def install_witness(folder: Path) -> Path:
-    """Make the driver as a distribution that any Python finds with this folder on its path."""
-    folder.mkdir()
-    (folder / "fault_witness.py").write_text(WITNESS)
-    about = folder / "fault_witness-1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: fault-witness\nVersion: 1\n")
-    (about / "entry_points.txt").write_text("[lichtmast.edge.drivers]\nwitness = fault_witness:Witness\n")
-    return folder
+GAP = 3
+"""At four samples a pack, one that is lost leaves at least such a gap."""
 
 
 def wait_for(told: Callable[[], bool], what: str, timeout_s: float = 40.0) -> None:
@@ -131,144 +37,6 @@ def wait_for(told: Callable[[], bool], what: str, timeout_s: float = 40.0) -> No
     while not told():
         assert time.monotonic() < until_s, f"not within {timeout_s:.0f} s: {what}"
         time.sleep(0.05)
-
-
-class Tap:
-    """A relay on ::1 before the broker that takes down every pack and every acknowledgement which passes.
-
-    `open` false refuses everybody; `swallow` keeps packs from the broker, while commands and events still pass.
-    """
-
-    def __init__(self, device: DeviceId, broker_port: int) -> None:
-        self.open = True
-        self.swallow = False
-        self.entries: list[Entry] = []
-        self.packs: dict[tuple[int, int], Pack] = {}
-        self.acked: set[tuple[int, int]] = set()
-        self.dropped: set[tuple[int, int]] = set()
-        self.repeated = 0
-        self.events: list[Event | Answer] = []
-        self.states: list[State] = []
-        self._device = device
-        self._broker_port = broker_port
-        self._lock = threading.Lock()
-        self._links: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._door = socket.create_server(("::1", 0), family=socket.AF_INET6)
-        self.port: int = self._door.getsockname()[1]
-        threading.Thread(target=self._accept, name="tap", daemon=True).start()
-
-    def cut(self) -> None:
-        """Break every connection and let nobody in."""
-        self.open = False
-        with self._lock:
-            links, self._links = self._links, []
-        for one in links:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self.cut()
-        self._door.shutdown(socket.SHUT_RDWR)
-        self._door.close()
-        for one in self._threads:
-            one.join(10)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._door.accept()
-                if not self.open:
-                    near.close()
-                    continue
-                try:
-                    far = socket.create_connection(("::1", self._broker_port), timeout=5)
-                except OSError:
-                    near.close()
-                    continue
-                far.settimeout(None)
-                with self._lock:
-                    self._links += [near, far]
-                for source, sink, hear in ((near, far, self._hear_up), (far, near, self._hear_down)):
-                    thread = threading.Thread(target=_pump, args=(source, sink, hear), name="tap", daemon=True)
-                    self._threads.append(thread)
-                    thread.start()
-
-    def _hear_up(self, topic: str, payload: bytes) -> bool:
-        """Whether the packet may pass."""
-        if topic == topics.state_topic(self._device):
-            self.states.append(decode_state(payload))
-        elif topic == topics.ev_topic(self._device):
-            self.events.append(decode_event(payload))
-        if topic != topics.up_topic(self._device):
-            return True
-        if self.swallow:
-            return False
-        now_us = time.time_ns() // 1_000
-        pack = decode(payload, sniff(payload), now_us)
-        assert pack.epoch is not None
-        assert pack.seq is not None
-        key = pack.epoch, pack.seq
-        with self._lock:
-            is_first = key not in self.packs
-            self.repeated += not is_first
-            self.packs.setdefault(key, pack)
-            told = payload if is_first else b""
-            self.entries.append(Entry("attempt", self._device, *key, digest(payload), now_us, told))
-            for first, last in pack.dropped:
-                for seq in range(first, last + 1):
-                    if (pack.epoch, seq) not in self.dropped:
-                        self.dropped.add((pack.epoch, seq))
-                        self.entries.append(Entry("dropped", self._device, pack.epoch, seq, "", now_us))
-        return True
-
-    def _hear_down(self, topic: str, payload: bytes) -> bool:
-        if topic == topics.ack_topic(self._device):
-            ack = decode_acknowledgement(payload)
-            with self._lock:
-                for key in self.packs.keys() - self.acked:
-                    if key[0] == ack.epoch and ack.covers(key[1]):
-                        self.acked.add(key)
-                        self.entries.append(Entry("ack", self._device, *key, "", time.time_ns() // 1_000))
-        return True
-
-    def seqs(self, epoch: int) -> set[int]:
-        """The numbers of this epoch that were sent."""
-        with self._lock:
-            return {seq for one, seq in self.packs if one == epoch}
-
-
-def _pump(source: socket.socket, sink: socket.socket, hear: Callable[[str, bytes], bool]) -> None:
-    """Carry whole MQTT packets (3.1.1, section 2) from one socket to the other; both end together."""
-    rest = b""
-    with contextlib.suppress(OSError):
-        while data := source.recv(65_536):
-            rest += data
-            while (size := _packet_bytes(rest)) is not None:
-                packet, rest = rest[:size], rest[size:]
-                if packet[0] >> 4 != 3 or hear(*_published(packet)):
-                    sink.sendall(packet)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_RDWR)
-    source.close()  # whoever still sends into it hears an OSError
-
-
-def _packet_bytes(raw: bytes) -> int | None:
-    """How long the first packet is; None while it is not whole."""
-    length = 0
-    for at, byte in enumerate(raw[1:5]):
-        length |= (byte & 0x7F) << (7 * at)
-        if not byte & 0x80:
-            size = 2 + at + length
-            return size if len(raw) >= size else None
-    return None
-
-
-def _published(packet: bytes) -> tuple[str, bytes]:
-    at = 1 + next(number for number, byte in enumerate(packet[1:5], 1) if not byte & 0x80)
-    size = int.from_bytes(packet[at : at + 2])
-    topic = packet[at + 2 : at + 2 + size].decode()
-    return topic, packet[at + 2 + size + (2 if packet[0] & 6 else 0) :]
 
 
 class TimeServer:
@@ -411,13 +179,13 @@ class Scene:
     @contextlib.contextmanager
     def set_up(cls, running: Running, folder: Path, *, seed: int) -> Iterator["Scene"]:
         """A registered agent that does not run yet; whatever runs at the end is killed."""
-        device = DeviceId("gm0402", "agent-1")
+        device = DeviceId("gm0402", "agent-7")  # one that chance lets dial soon
         running.register(device.device, profile="lamp-controller")
         running.start()
         tap = Tap(device, running.mqtt_port)
         journal = folder / "journal"
         sensors = WITNESSED.replace("{journal}", str(journal))
-        agent = RunningAgent(folder / "agent", ("::1", tap.port), device=device, sensors=sensors)
+        agent = RunningAgent(folder / "agent", ("::1", tap.port), device=device, sensors=sensors, interval_s=0.4)
         scene = cls(FaultRun(running, folder / "history.jsonl", seed), agent, tap, journal, folder)
         try:
             yield scene
@@ -453,11 +221,18 @@ class Scene:
         """Let the sensor fall silent, wait until all that is numbered is acknowledged, and stop the agent."""
         self.agent.control.write_text('{"silent": true}')
 
+        quiet_since_s = time.monotonic()
+        next_seq = 0
+
         def is_drained() -> bool:
-            if len(self.tap.packs) != len(self.tap.acked):
-                return False
+            nonlocal quiet_since_s, next_seq
             now = self.look(state)
-            return all((now.epoch, seq) in self.tap.acked for seq in now.waiting)
+            if now.next_seq != next_seq:
+                quiet_since_s, next_seq = time.monotonic(), now.next_seq
+            if time.monotonic() - quiet_since_s < 3 * self.agent.interval_s:
+                return False  # the last interval has not ended
+            with_ack = len(self.tap.packs) == len(self.tap.acked)
+            return with_ack and all((now.epoch, seq) in self.tap.acked for seq in now.waiting)
 
         wait_for(is_drained, "everything in the outbox acknowledged", timeout_s)
         assert self.agent.stop() == 0, self.agent.log.read_text()[-2_000:]
@@ -513,8 +288,23 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The checker's report; and of the samples that the witness took, those that no pack tells of."""
+    """The checker's report; and of the samples that the witness took, those that packs tell of and the rest.
+
+    A sampler that was held up leaves single samples out; `gaps` are how many are missing in a row, from `GAP` on.
+    """
 
     report: Report
     untold: set[int]
     told: set[int]
+
+    @property
+    def gaps(self) -> list[int]:
+        runs: list[int] = []
+        last = 0
+        for number in sorted(self.untold):
+            if runs and number == last + 1:
+                runs[-1] += 1
+            else:
+                runs.append(1)
+            last = number
+        return [one for one in runs if one >= GAP]

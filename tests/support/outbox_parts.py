@@ -60,3 +60,18 @@ def values_of(outbox: Outbox) -> dict[int, float | None]:
         assert isinstance(value, float)
         found[packed.seq] = value
     return found
+
+
+def filled(path: Path, clock: StillClock, packs: int = 20) -> int:
+    """A closed file whose packs hold their numbers as values; returns its epoch."""
+    outbox = open_outbox(path, clock)
+    for _ in range(packs):
+        outbox.put([draft(float(outbox.next_seq), readings=2)], clock.stamp())
+    outbox.close()
+    return outbox.epoch
+
+
+def flip(path: Path, at: int, bit: int) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[at] ^= 1 << bit
+    path.write_bytes(raw)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -17,7 +18,7 @@ KEEP_ALIVE_S: Final = 15
 
 
 class ServerError(RuntimeError):
-    """The HTTP server could not start; the log says why."""
+    """The HTTP server could not start; the text or the log says why."""
 
 
 class _EmbeddedServer(uvicorn.Server):
@@ -38,7 +39,7 @@ class _EmbeddedServer(uvicorn.Server):
 
 
 def open_socket(host: str = "::1", port: int = 8080) -> socket.socket:
-    """A listening IPv6 socket; port 0 picks a free one. Raises OSError where the address is taken."""
+    """A listening IPv6 socket; port 0 picks a free one. Raises ServerError where the address cannot be had."""
     listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,6 +48,14 @@ def open_socket(host: str = "::1", port: int = 8080) -> socket.socket:
         *_, address = socket.getaddrinfo(host, port, socket.AF_INET6, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)[0]
         listener.bind(address)
         listener.listen(limits.CONNECTIONS_MAX)
+    except OSError as error:
+        listener.close()
+        next_step = "stop the server that has it, or set another port with --http-port"
+        if error.errno != errno.EADDRINUSE:
+            next_step = (
+                f"{error.strerror}; set another port with --http-port, or an address of this machine with --host"
+            )
+        raise ServerError(f"cannot listen on TCP [{host}]:{port}: {next_step}") from error
     except BaseException:
         listener.close()
         raise

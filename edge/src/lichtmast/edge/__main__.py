@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from lichtmast.edge.clock import SystemClock
 from lichtmast.edge.errors import EdgeError, SettingsError
@@ -22,6 +22,9 @@ from lichtmast.edge.log_lines import log_to_stderr
 from lichtmast.edge.settings import read_settings
 from lichtmast.edge.watchdog import Watchdog
 from lichtmast.wire.faultpoint import FaultpointError, arm, parse_faults
+
+if TYPE_CHECKING:
+    from lichtmast.edge.preparing import Prepared
 
 SETTINGS: Final = Path("/etc/lichtmast-edge/agent.toml")
 FAILED: Final = 1
@@ -43,12 +46,11 @@ def main() -> NoReturn:
 
 def _run(words: argparse.Namespace) -> int:
     from lichtmast.edge.agent import run_agent  # noqa: PLC0415 - the other commands start faster without
-    from lichtmast.edge.preparing import prepare  # noqa: PLC0415
     from lichtmast.edge.twin import REBOOT_EXIT_CODE, RebootAskedError  # noqa: PLC0415
 
     log_to_stderr(verbose=words.verbose)
     _arm(os.environ.get("LICHTMAST_FAULTS", ""))
-    prepared = prepare(read_settings(words.settings))
+    prepared = _prepared(words.settings)
     watchdog = Watchdog.of(os.environ.get("NOTIFY_SOCKET", ""), os.environ.get("WATCHDOG_USEC", ""))
 
     async def live() -> None:
@@ -78,9 +80,8 @@ def _run(words: argparse.Namespace) -> int:
 
 
 def _check(words: argparse.Namespace) -> int:
-    from lichtmast.edge.preparing import prepare  # noqa: PLC0415 - as above
 
-    prepared = prepare(read_settings(words.settings))
+    prepared = _prepared(words.settings)
     told = {
         "device": str(prepared.settings.device.id),
         "profile": prepared.settings.device.profile,
@@ -101,9 +102,8 @@ def _check(words: argparse.Namespace) -> int:
 def _outbox(words: argparse.Namespace) -> int:
     from lichtmast.edge.agent import outbox_path  # noqa: PLC0415 - as above
     from lichtmast.edge.outbox import inspect_outbox  # noqa: PLC0415
-    from lichtmast.edge.preparing import prepare  # noqa: PLC0415
 
-    prepared = prepare(read_settings(words.settings))
+    prepared = _prepared(words.settings)
     settings = prepared.settings
     told = asdict(
         inspect_outbox(outbox_path(settings), settings.device.id, settings=prepared.outbox, clock=SystemClock())
@@ -118,10 +118,9 @@ def _outbox(words: argparse.Namespace) -> int:
 
 def _selftest(words: argparse.Namespace) -> int:
     from lichtmast.edge.checks import Check, Verdict, selftest  # noqa: PLC0415 - as above
-    from lichtmast.edge.preparing import prepare  # noqa: PLC0415
 
     logging.disable(logging.CRITICAL)  # what is found is told as checks
-    prepared = None if words.settings is None else prepare(read_settings(words.settings))
+    prepared = None if words.settings is None else _prepared(words.settings)
 
     async def checks() -> list[Check]:
         found = []
@@ -170,6 +169,17 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--json", action="store_true", help="one JSON object on standard output")
         one.set_defaults(command=command)
     return parser
+
+
+def _prepared(path: Path) -> "Prepared":
+    """The settings file, understood. Raises SettingsError, which names the file."""
+    from lichtmast.edge.preparing import prepare  # noqa: PLC0415 - --help starts faster without
+
+    settings = read_settings(path)
+    try:
+        return prepare(settings)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
 
 
 def _arm(faults: str) -> None:

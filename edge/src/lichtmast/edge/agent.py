@@ -12,7 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from functools import partial
 from importlib import import_module
@@ -33,10 +33,10 @@ from lichtmast.edge.timekeeping.sntp import run_sntp
 from lichtmast.edge.timekeeping.timekeeper import Timekeeper
 from lichtmast.edge.twin import Configuration, Hands, Twin, reboot
 from lichtmast.edge.twin.rules import zone_named
-from lichtmast.edge.uplink import Delivery, Failover, Link, Report
+from lichtmast.edge.uplink import Delivery, Failover, Link
 from lichtmast.edge.watchdog import Watchdog
 from lichtmast.wire.identity import DeviceId
-from lichtmast.wire.twin import Answer, Event, Scalar, State
+from lichtmast.wire.twin import Answer, Event, Scalar, State, TwinError
 
 _LOG: Final = logging.getLogger(__name__)
 VERSION: Final = "lichtmast-edge 0.1.0"
@@ -75,7 +75,9 @@ class Agent:
             seed=prepared.seed,
             on_cfg=self._wished,
             on_cmd=self._ordered,
-            on_ack_refused=lambda reason: self._tell(Event("acknowledgement_refused", reason, self._wall_s())),
+            on_ack_refused=partial(self._tell_refused, "acknowledgement_refused"),
+            on_pack_refused=partial(self._tell_refused, "pack_refused"),
+            state=lambda: self.state().encode(),
         )
         self.twin = Twin(
             prepared.configuration,
@@ -100,6 +102,7 @@ class Agent:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_time(), name="time")
+                group.create_task(self._doubt_time(), name="time is doubted")
                 group.create_task(self._measure(), name="measure")
                 group.create_task(self._report(), name="report")
                 group.create_task(self._restate(), name="state")
@@ -122,6 +125,9 @@ class Agent:
                 )
         finally:
             watchdog.say("STOPPING=1")
+            with suppress(TimeoutError):  # a disk that hangs must not keep the machine from going down
+                async with asyncio.timeout(limits.LAST_KEEP_S):
+                    await self._keep()  # the interval that was running
             for worker in self.workers.values():
                 await worker.close()
         raise AssertionError("unreachable")  # the group ends by an exception only
@@ -149,7 +155,7 @@ class Agent:
             configuration.version,
             configuration.interval_s,
             self._wall_s(),
-            self.twin.levels(),
+            reporting.levels(self.twin.levels()),
             {
                 "outbox": self.outbox(),
                 "uplink": reporting.figures(self.delivery.statistics()),
@@ -176,11 +182,11 @@ class Agent:
 
     def restate(self) -> None:
         """Publish the state anew."""
-        self.delivery.report_nowait(Report.STATE, self.state().encode())
+        self.delivery.state_changed_nowait()
 
     # Tasks.
 
-    async def _keep_time(self) -> None:
+    async def _keep_time(self) -> Never:
         """Ask whoever vouches for the clock; often while nobody does, so that readings do not wait."""
         clock, told = self._clock, self._prepared.settings.clock
         if told.source == "sntp":
@@ -191,8 +197,6 @@ class Agent:
                 seed=self._prepared.seed,
                 on_observation=self._observed,
             )
-            _LOG.error("sntp_has_no_server_left")
-            return
         observe = observe_kernel if told.source == "kernel" else observe_assumed
         silent = False
         while True:
@@ -207,12 +211,22 @@ class Agent:
                 self._observed(observation, clock.monotonic_s())
             await asyncio.sleep(limits.CLOCK_POLL_S if self._stamp() else limits.CLOCK_POLL_UNTRUSTED_S)
 
-    def _observed(self, observation: Observation, monotonic_s: float) -> None:
-        before = self._stamp()
+    async def _doubt_time(self) -> None:
+        """Say once, soon after the start, that nobody vouches for the clock."""
+        await asyncio.sleep(limits.CLOCK_DOUBT_S)
+        if self._stamp() is None:
+            hint = "readings wait for their time: enable systemd-timesyncd or chrony, or set [clock] source"
+            _LOG.warning("clock_not_trusted", extra={"source": self._prepared.settings.clock.source, "hint": hint})
+
+    def _observed(self, observation: Observation, monotonic_s: float) -> bool:
+        """Take up what a source tells; whether time is trusted now."""
+        was_trusted = self._stamp() is not None
         self._time.observe(observation, monotonic_s)
-        if (before is None) is not (self._stamp() is None):
-            _LOG.warning("clock_trusted" if before is None else "clock_distrusted")
+        is_trusted = self._stamp() is not None
+        if was_trusted is not is_trusted:
+            _LOG.warning("clock_trusted" if is_trusted else "clock_distrusted")
             self.restate()
+        return is_trusted
 
     async def _measure(self) -> Never:
         """A task for each driver, begun anew when the configuration changed how often they are read."""
@@ -306,7 +320,15 @@ class Agent:
         self.twin.order_nowait(raw)
 
     def _tell(self, event: Event | Answer) -> None:
-        self.delivery.report_nowait(Report.EVENT, event.encode())
+        try:
+            payload = event.encode()
+        except TwinError as error:  # a text of a driver or of the disk that no document may carry
+            _LOG.error("event_unsayable", extra={"reason": str(error)})
+            return
+        self.delivery.report_nowait(payload, is_answer=isinstance(event, Answer))
+
+    def _tell_refused(self, name: str, reason: str) -> None:
+        self._tell(Event(name, reporting.plain(reason), self._wall_s()))
 
     def _driver_refused(self, name: str, reason: str) -> None:
         _LOG.warning("driver_refused", extra={"driver": name, "reason": reason})

@@ -74,7 +74,8 @@ async def checks_of_running(prepared: Prepared, state: State, workers: Mapping[s
     outbox, uplink, time = (state.reports[name] for name in ("outbox", "uplink", "time"))
     told["outbox"] = "ok" if outbox["healthy"] else f"{outbox['fault']}; look at the disk"
     told["link"] = "ok" if uplink["connected"] else f"{uplink['last_trouble'] or 'not connected yet'}; see the log"
-    told["clock"] = "ok" if time["trusted"] else f"{time['source']} does not vouch for it; readings wait for their time"
+    doubt = time["doubt"] or f"{time['source']} does not vouch for it"
+    told["clock"] = "ok" if time["trusted"] else f"{doubt}; readings wait for their time"
     for name, worker in workers.items():
         reason = worker.statistics().last_reason
         told[f"driver {name}"] = f"{reason}; see docs/reference/edge-drivers.md" if reason else "ok"
@@ -112,12 +113,12 @@ def _check_disk(folder: Path) -> Check:
 
 async def _check_outbox(folder: Path, clock: Clock) -> AsyncIterator[Check]:
     """A pack goes in, the outbox is closed and opened, the pack comes out and reads as it was measured."""
-    with tempfile.TemporaryDirectory(prefix=".selftest-", dir=folder) as trial:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix=".selftest-", dir=folder) as trial:
             payload = await asyncio.to_thread(_through_outbox, Path(trial) / "outbox.sqlite", clock)
-        except EdgeError as error:
-            yield Check("outbox", Verdict.FAIL, str(error), "mend what it says")
-            return
+    except (EdgeError, OSError) as error:
+        yield Check("outbox", Verdict.FAIL, str(error), "mend what it says")
+        return
     yield Check("outbox", Verdict.PASS, "a pack outlived a restart")
     pack = decode(payload, 110, clock.wall_us())
     values = [one.value for one in pack.records]
@@ -200,7 +201,7 @@ async def _check_links(prepared: Prepared) -> AsyncIterator[Check]:
 
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest above that exists: a self-test makes none."""
-    return next(one for one in (folder, *folder.parents) if one.exists())
+    return next(one for one in (folder, *folder.parents) if os.access(one, os.F_OK))
 
 
 def _shown(value: object) -> str:

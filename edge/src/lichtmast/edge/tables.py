@@ -13,11 +13,13 @@ from lichtmast.edge.errors import SettingsError
 class Table:
     """One table, by its name in the file. Getters raise SettingsError; `done` refuses keys that nobody asked for."""
 
-    def __init__(self, fields: object, path: str = "") -> None:
+    def __init__(self, fields: object, path: str = "", heading: str | None = None) -> None:
+        """`path` names it in errors; `heading` is how the file writes it, where that is not the same."""
         self._path = path
+        self._heading = path if heading is None else heading
         self._where = f"[{path}]" if path else "the file"
         if not isinstance(fields, Mapping):
-            raise SettingsError(f"{path} is not a table; write {self._where}")
+            raise SettingsError(f"{path} is not a table; write [{self._heading}]")
         self._fields: Mapping[str, Any] = fields
         self._asked: set[str] = set()
 
@@ -82,13 +84,14 @@ class Table:
 
     def table(self, key: str) -> "Table":
         """A table inside this one; an empty one where it is not there."""
-        return Table(self._get(key, {}), f"{self._path}.{key}" if self._path else key)
+        path = f"{self._path}.{key}" if self._path else key
+        return Table(self._get(key, {}), path, self._headed(key))
 
     def rows(self, key: str) -> Sequence[Mapping[str, Any]]:
         """A list of tables, as [[key]] writes it; whoever takes them names them in his errors."""
         value = self._get(key, [])
         if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
-            raise self._wrong(key, f"is not a list of tables; write [[{key}]]")
+            raise self._wrong(key, f"is not a list of tables; write [[{self._headed(key)}]]")
         return value
 
     def done(self) -> None:
@@ -107,6 +110,9 @@ class Table:
 
     def _wrong(self, key: str, what: str) -> SettingsError:
         return SettingsError(f"{self._named(key)} {what}")
+
+    def _headed(self, key: str) -> str:
+        return f"{self._heading}.{key}" if self._heading else key
 
     def _named(self, key: str) -> str:
         return f"{self._where} {key}" if self._path else key

@@ -21,6 +21,8 @@ MQTT_CONNECT_TIMEOUT_S: Final = 10.0
 MQTT_TIMEOUT_S: Final = 20.0
 """How long the broker may be silent after PUBLISH or PINGREQ before the connection counts as dead."""
 MQTT_KEEPALIVE_S: Final = 30
+TCP_SEGMENT_BYTES: Final = 1_220
+"""1,280, which every IPv6 link carries (RFC 8200 section 5), less the headers of IPv6 and TCP."""
 MQTT_PACKET_BYTES_MAX: Final = 65_536
 """An acknowledgement has 16 KiB at most; what is longer is not for us."""
 DIALLERS: Final = 32

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lichtmast.firmware_sim.under_test import DeviceUnderTest, Server
 
 MARKER: Final = "lichtmast"
+KEYWORDS: Final = ("profile", "tenant", "neighbours")
 TENANT: Final = "gm0000"
 """The municipality that the devices of tests belong to, where the marker names none."""
 PROFILE: Final = "noise"
@@ -51,6 +52,18 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         f"{MARKER}(profile={PROFILE!r}, tenant={TENANT!r}, neighbours={TOWN_DEVICES}): what the fixtures set up",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse words of the marker that mean nothing. Raises pytest.UsageError."""
+    for item in items:
+        for marker in item.iter_markers(MARKER):
+            wrong = [*map(repr, marker.args), *(one for one in marker.kwargs if one not in KEYWORDS)]
+            if wrong:
+                raise pytest.UsageError(
+                    f"{item.nodeid}: the marker {MARKER} does not know {', '.join(wrong)}; "
+                    f"its keywords are {', '.join(KEYWORDS)}"
+                )
 
 
 def _setting(request: pytest.FixtureRequest, name: str, default: Any) -> Any:  # noqa: ANN401 - a word of the marker

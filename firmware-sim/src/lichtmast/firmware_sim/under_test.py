@@ -29,7 +29,7 @@ from lichtmast.firmware_sim.checker.sources import read_export
 from lichtmast.firmware_sim.light.mqtt import DISCONNECT, MqttFault, connect
 from lichtmast.firmware_sim.light.session import Session
 from lichtmast.wire import topics
-from lichtmast.wire.acknowledgement import Acknowledgement, decode_acknowledgement
+from lichtmast.wire.acknowledgement import Acknowledgement, Refused, decode_acknowledgement
 from lichtmast.wire.identity import DeviceId
 from lichtmast.wire.profile import load_profiles
 
@@ -38,6 +38,8 @@ START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 COMMAND_TIMEOUT_S: Final = 120.0
 POLL_S: Final = 0.1
+REASON_TIMEOUT_S: Final = 3.0
+"""How long a pack that the books show in quarantine may wait for the acknowledgement that says why."""
 PORTS: Final = range(20_000, 32_768)
 """Below those that the system gives to whoever dials: a device that dials a dead server would meet itself."""
 _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -202,6 +204,10 @@ class DeviceUnderTest:
         """Every acknowledgement that the server has sent to this device so far."""
         return list(self._listener.heard)
 
+    def refusals(self) -> list[Refused]:
+        """Every pack that an acknowledgement said was refused, once each: its number, the reason and what to mend."""
+        return list({(one.epoch, bad.seq): bad for one in self.acknowledgements() for bad in one.refused}.values())
+
     def readings(self) -> list[tuple[str, int, Value]]:
         """Everything that is stored of it: (suffix, microseconds since 1970, value), by time."""
         suffixes = dict(
@@ -217,15 +223,26 @@ class DeviceUnderTest:
         return Received(**{name: sum(one[name] for one in lines) for name in names})
 
     def wait_stored(self, packs: int, timeout_s: float = 30.0) -> Received:
-        """Wait until so many packs are stored. Raises UnderTestError with what there is when time has run out."""
+        """Wait until so many packs are stored. Raises UnderTestError when one is refused, or time has run out."""
         until_s = time.monotonic() + timeout_s
         while (found := self.received()).stored < packs:
+            if found.quarantined or self.refusals():
+                raise UnderTestError(self._tell_refusals(found, until_s))
             if time.monotonic() > until_s:
                 raise UnderTestError(
                     f"{self.id}: {packs} packs expected within {timeout_s:.0f} s; the server has {found}"
                 )
             time.sleep(POLL_S)
         return found
+
+    def _tell_refusals(self, found: Received, until_s: float) -> str:
+        """What was refused and why. The books may know of a refusal just before its acknowledgement is here."""
+        until_s = min(until_s, time.monotonic() + REASON_TIMEOUT_S)
+        while not (refusals := self.refusals()) and time.monotonic() < until_s:
+            time.sleep(POLL_S)
+        told = [f"seq {one.seq} refused: {one.reason}, {one.detail}" for one in refusals]
+        unnamed = "no acknowledgement says why (none is sent for a pack without lm-epoch and lm-seq)"
+        return "\n  ".join([f"{self.id}: {found.quarantined} packs are in quarantine", *(told or [unnamed])])
 
     def wait_acknowledged(self, epoch: int, seq: int, timeout_s: float = 30.0) -> Acknowledgement:
         """Wait for an acknowledgement that covers this pack. Raises UnderTestError."""

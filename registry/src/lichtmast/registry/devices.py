@@ -71,10 +71,7 @@ def register(
         if old is None:
             fresh.append(one)
         elif (old.sensor_id, old.asset_id) != (catalogue[one.profile].sensor_id, one.asset_id):
-            raise ConflictError(
-                f"device {one.device} is registered already with another profile or asset; "
-                "deploy it elsewhere, replace it, or choose another name"
-            )
+            raise ConflictError(_difference(catalogue, old, one))
     if fresh:
         d = schema.device
         rows = [
@@ -95,6 +92,19 @@ def register(
         _add_own_series(connection, catalogue, [stored[one.device] for one in fresh if one.asset_id is None])
     created = {one.device for one in fresh}
     return describe(connection, catalogue, [one.device for one in wanted], created), bool(fresh)
+
+
+def _difference(catalogue: Mapping[str, CatalogueEntry], old: StoredDevice, wanted: NewDevice) -> str:
+    """What of a registered device is other than wanted, and the next step."""
+    found = []
+    if old.sensor_id != catalogue[wanted.profile].sensor_id:
+        profile = next((key for key, one in catalogue.items() if one.sensor_id == old.sensor_id), "an unknown profile")
+        found.append(f"it is registered as {profile}")
+    if old.asset_id != wanted.asset_id:
+        found.append("it hangs on no asset" if old.asset_id is None else "it hangs on another asset")
+        if wanted.asset_id is None:
+            found[-1] = "it hangs on an asset"
+    return f"device {wanted.device} is there already and {' and '.join(found)}; choose another name for this one"
 
 
 def deploy(

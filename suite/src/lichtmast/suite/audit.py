@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lichtmast.store import DuckStore, Outcome, Transport
+from lichtmast.suite.refused import Refused, refused
 
 _1970: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EVER_US: Final = (0, 2**62)
@@ -28,6 +29,9 @@ ACCOUNT_ROWS_MAX: Final = 50_000
 
 MISSING_NAMED_MAX: Final = 10_000
 """Ranges of missing packs, and of dropped ones, that are named; beyond it they are only counted."""
+
+REFUSED_DEVICES_MAX: Final = 40
+"""Devices whose quarantine is read for its reasons: those with most packs there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Audit:
     missing_packs: tuple[Missing, ...]
     dropped_packs: tuple[Missing, ...]
     dropped_by_device: dict[str, int]
+    quarantined_by_reason: tuple[Refused, ...]
     accounts: tuple[Account, ...]
 
     @property
@@ -133,6 +138,7 @@ def audit(store: DuckStore, waiting: int | None) -> Audit:
         missing_packs=holes,
         dropped_packs=dropped_packs,
         dropped_by_device=dropped_by_device,
+        quarantined_by_reason=_refused(store, counts),
         accounts=accounts,
     )
 
@@ -150,6 +156,15 @@ def _accounts(counts: pa.Table) -> tuple[Account, ...]:
         account[row["outcome"]] += row["packs"]
         account[3] += row["readings"]
     return tuple(Account(device, _hour(hour_us), *account) for (device, hour_us), account in sorted(accounts.items()))
+
+
+def _refused(store: DuckStore, counts: pa.Table) -> tuple[Refused, ...]:
+    """Why, of the devices with most packs in quarantine."""
+    packs = (
+        counts.filter(pc.field("outcome") == int(Outcome.QUARANTINED)).group_by("device").aggregate([("packs", "sum")])
+    )
+    most = packs.sort_by([("packs_sum", "descending"), ("device", "ascending")])["device"][:REFUSED_DEVICES_MAX]
+    return tuple(one for device in most.to_pylist() for one in refused(store, device))
 
 
 def _hour(start_us: int) -> str:

@@ -6,6 +6,7 @@ connection an order: people give these, not programs by the thousand.
 
 import asyncio
 import json
+from dataclasses import asdict
 from typing import Any, Final
 
 import aiomqtt
@@ -15,6 +16,7 @@ from lichtmast.ingest.broker import Broker
 from lichtmast.ingest.log import Log
 from lichtmast.store import DuckStore
 from lichtmast.suite.errors import DeviceOrderError
+from lichtmast.suite.refused import refused
 from lichtmast.wire import DeviceId, topics
 from lichtmast.wire.twin import Answer, Command, Desired, TwinError, decode_desired, decode_event, decode_state
 
@@ -74,7 +76,7 @@ class DevicePost:
             raise DeviceOrderError(f"the broker broke off; {device} may have got command {command.id}") from error
 
     async def show(self, device: DeviceId) -> dict[str, Any]:
-        """The last state and the last events that the device reported, and which packs of it are acknowledged."""
+        """The last state and events that the device reported, and which packs of it are acknowledged or refused."""
         states = await self._reported(topics.state_subject(device), 1)
         progress = await asyncio.to_thread(self._store.progress)
         epochs = progress.filter(pc.field("device") == str(device)).to_pylist()
@@ -85,6 +87,9 @@ class DevicePost:
             "acknowledged": [
                 {"epoch": one["epoch"], "upto": one["upto"], "last": max([one["upto"], *one["ranges"]])}
                 for one in epochs
+            ],
+            "quarantined_by_reason": [
+                asdict(one) for one in await asyncio.to_thread(refused, self._store, str(device))
             ],
         }
 

@@ -36,6 +36,7 @@ from lichtmast.suite.device_post import DevicePost
 from lichtmast.suite.errors import SuiteError
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.operator_app import operator_app
+from lichtmast.suite.ports import require_free
 from lichtmast.suite.settings import Settings
 from lichtmast.wire import topics
 from lichtmast.wire.profile import load_profiles
@@ -136,12 +137,13 @@ class Service:
 
 @asynccontextmanager
 async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
-    """A Lichtmast for as long as the block lasts. Raises StoreError, BrokerError, OSError where it cannot start."""
+    """A Lichtmast for as long as the block lasts. Raises SuiteError or an error of its rooms where it cannot start."""
     async with AsyncExitStack() as stack:
         # The store first: it holds the lock that keeps a second Lichtmast out of this folder.
         store = DuckStore.open(folder.store, clock_us=now_us)
         stack.callback(store.close)
         registry = stack.enter_context(Registry.open(folder.registry))
+        await require_free(settings.host, settings.mqtt_port, "--mqtt-port")
         broker = await stack.enter_async_context(
             Broker(
                 BrokerSettings(

@@ -74,7 +74,8 @@ class GpioDriver:
         rows = options.get("line")
         if not isinstance(rows, Mapping) or not rows:
             raise SettingsError(f"[{path}] line is missing; write a table [driver.line.NAME] for each channel")
-        self._lines = {name: _line(Table(row, f"{path}.line.{name}")) for name, row in rows.items()}
+        tables = Table(rows, f"{path}.line", "driver.line")
+        self._lines = {name: _line(tables.table(name)) for name in rows}
         self.channels: tuple[Channel, ...] = tuple(_channel(name, line) for name, line in self._lines.items())
         self._handles: dict[str, int] = {}
         self._last_event: dict[str, int] = {}

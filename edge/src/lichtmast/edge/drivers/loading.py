@@ -23,8 +23,12 @@ OURS: Final[Mapping[str, str]] = {
 }
 """Equal to the entry points of this distribution; a test holds them together."""
 
-EXTRAS: Final[Mapping[str, str]] = {"pymodbus": "modbus", "serial": "modbus", "smbus2": "i2c"}
-"""Which extra of the distribution brings a package."""
+PACKAGES: Final[Mapping[str, str]] = {
+    "pymodbus": "pymodbus pyserial",
+    "serial": "pymodbus pyserial",
+    "smbus2": "smbus2",
+}
+"""What pip installs where a module is missing: our extras' packages by name, as no index has lichtmast-edge."""
 
 
 def build_driver(kind: str, options: Mapping[str, object], context: DriverContext) -> Driver:
@@ -50,8 +54,8 @@ def find_factory(kind: str, name: str) -> Factory:
         return cast("Factory", getattr(import_module(module), attribute))
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        extra = EXTRAS.get(missing)
-        hint = f'pip install "lichtmast-edge[{extra}]"' if extra else f"install the package that brings {missing}"
+        packages = PACKAGES.get(missing)
+        hint = f"pip install {packages}" if packages else f"install the package that brings {missing}"
         raise SettingsError(f"[driver.{name}] kind {kind!r} needs {missing}, which is not installed: {hint}") from error
     except (ImportError, AttributeError) as error:
         raise SettingsError(

@@ -93,7 +93,8 @@ class ModbusDriver:
         rows = options.get("register")
         if not isinstance(rows, Mapping) or not rows:
             raise SettingsError(f"[{path}] register is missing; write a table [driver.register.NAME] for each channel")
-        found = {name: _register(name, Table(row, f"{path}.register.{name}"), slave) for name, row in rows.items()}
+        tables = Table(rows, f"{path}.register", "driver.register")
+        found = {name: _register(name, tables.table(name), slave) for name in rows}
         self.channels: tuple[Channel, ...] = tuple(channel for channel, _ in found.values())
         self._registers = {name: register for name, (_, register) in found.items()}
         self._wanted = [name for name in self._registers if name in context.wanted]

@@ -47,9 +47,10 @@ class SimulatedDriver:
         rows = options.get("channel")
         if not isinstance(rows, Mapping) or not rows:
             raise SettingsError(f"[{path}] channel is missing; write a table [driver.channel.NAME] for each channel")
+        tables = Table(rows, f"{path}.channel", "driver.channel")
         self._curves = {
-            name: _curve(name, Table(row, f"{path}.channel.{name}"), Random(f"{context.seed}/{name}"))  # noqa: S311
-            for name, row in rows.items()
+            name: _curve(name, tables.table(name), Random(f"{context.seed}/{name}"))  # noqa: S311 - a curve
+            for name in rows
         }
         self._context = context
         self._begin_s = context.monotonic_s()

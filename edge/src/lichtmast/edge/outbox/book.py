@@ -15,7 +15,7 @@ from lichtmast.edge.outbox.storage import Storage, broken_by
 from lichtmast.wire import limits as wire_limits
 from lichtmast.wire.numbers import Numbers
 
-_SCHEMA: Final = (
+SCHEMA: Final = (
     # A row a pack; `created_us` is wall time, null while the pack waits for a trusted clock.
     """CREATE TABLE pack (
         seq INTEGER PRIMARY KEY, boot TEXT, created_s REAL, created_us INTEGER, content_format INTEGER,
@@ -83,15 +83,18 @@ class Book:
             self._verify()
 
     def _read_meta(self, new: Meta) -> Meta:
-        if not self._execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+        schema = [sql for (sql,) in self._execute("SELECT sql FROM sqlite_schema ORDER BY rowid")]
+        if not schema:
             with self._storage.transaction():
-                for statement in _SCHEMA:
+                for statement in SCHEMA:
                     self._execute(statement)
                 self.write(new)
             return new
+        if schema != list(SCHEMA):
+            raise self._damage("its tables are not those that were made")
         row = self._execute("SELECT body, checksum FROM meta").fetchone()
         if row is None or checksum_of(row[:1]) != row[1]:
-            raise OutboxDamagedError(f"{self._storage.path}: its counters are damaged, so no number can be given")
+            raise self._damage("its counters are damaged, so no number can be given")
         meta = Meta.read(row[0])
         if meta.device != new.device:
             raise OutboxForeignError(
@@ -137,7 +140,7 @@ class Book:
             with self._storage.transaction():
                 for seq in unsound:
                     self._execute("DELETE FROM pack WHERE seq = ?", (seq,))
-                    self._undeclare(seq, seq)
+                    self.take_back(seq)
                 for first, last in lost.ranges:
                     self._undeclared.add_range(first, last)
                 self.write(replace(self.meta, damaged_packs=self.meta.damaged_packs + len(unsound)))
@@ -187,6 +190,14 @@ class Book:
         self._undeclared = left
         return tuple(taken)
 
+    def take_back(self, carrier: int) -> None:
+        """What this pack would have declared has no carrier any more."""
+        found = self._execute("DELETE FROM gone WHERE carrier = ? RETURNING first, last, carrier, checksum", (carrier,))
+        for *said, checksum in found.fetchall():
+            if checksum_of(said) != checksum:
+                raise self._damage(f"what pack {carrier} declares is not as it was written")
+            self._undeclared.add_range(*said[:2])
+
     def write(self, meta: Meta) -> None:
         """Write the counters, and what nobody declares yet."""
         body = json.dumps(asdict(meta), separators=(",", ":"))
@@ -198,27 +209,30 @@ class Book:
 
     # Reading --------------------------------------------------------------------------------------------------------
 
+    # A row that is damaged ends these with OutboxDamagedError: opening anew takes it out and declares it.
+
     def rows(self, seqs: Iterable[int]) -> Iterator[Row]:
         """The packs of these numbers that are there."""
         for seq in seqs:
-            yield from self._rows(f"{PACK} WHERE seq = ?", seq)
+            yield from self._sound_rows(f"{PACK} WHERE seq = ?", seq)
 
     def oldest(self, packs: int) -> list[Row]:
         """The oldest packs, at most so many."""
-        return list(self._rows(f"{PACK} ORDER BY seq LIMIT ?", packs))
+        return list(self._sound_rows(f"{PACK} ORDER BY seq LIMIT ?", packs))
 
     def waiting_rows(self, batch: int) -> list[Row]:
-        """The oldest packs that wait for a trusted clock."""
-        return list(self._rows(f"{PACK} WHERE created_us IS NULL ORDER BY seq LIMIT ?", batch))
+        """The oldest packs that wait for a trusted clock; there are some."""
+        found = list(self._sound_rows(f"{PACK} WHERE created_us IS NULL ORDER BY seq LIMIT ?", batch))
+        if not found:
+            raise self._damage("packs that wait for a clock are not where they were")
+        return found
 
     def waiting_boots(self, boot: str) -> list[Boot]:
         """Earlier boots than this one whose packs wait, in their order."""
-        found = self._execute(
-            "SELECT boot, max(created_s) FROM pack WHERE created_us IS NULL AND boot <> ? GROUP BY boot"
-            " ORDER BY min(seq)",
-            (boot,),
-        )
-        return [Boot(*one) for one in found]
+        last_s: dict[str, float] = {}
+        for row in self._sound_rows(f"{PACK} WHERE created_us IS NULL AND boot <> ? ORDER BY seq", boot):
+            last_s[row.boot] = max(row.created_s, last_s.get(row.boot, 0.0))
+        return [Boot(*one) for one in last_s.items()]
 
     def numbers(self, *, stamped: bool) -> Numbers:
         """The numbers of all packs that are stamped, or of all that wait."""
@@ -232,25 +246,30 @@ class Book:
     def _rows(self, sql: str, *parameters: object) -> Iterator[Row]:
         return (Row(*one) for one in self._execute(sql, parameters))
 
+    def _sound_rows(self, sql: str, *parameters: object) -> Iterator[Row]:
+        for row in self._rows(sql, *parameters):
+            if not row.is_sound():
+                raise self._damage(f"pack {row.seq} is not as it was written")
+            yield row
+
+    def _damage(self, what: str) -> OutboxDamagedError:
+        return OutboxDamagedError(f"{self._storage.path} is damaged: {what}")
+
     def _say(self, first: int, last: int, carrier: int | None) -> None:
         fields = (first, last, carrier)
         self._execute("INSERT INTO gone VALUES (?, ?, ?, ?)", (*fields, checksum_of(fields)))
-
-    def _undeclare(self, first: int, last: int) -> None:
-        """What these packs would have declared has no carrier any more."""
-        again = "DELETE FROM gone WHERE carrier BETWEEN ? AND ? RETURNING first, last"
-        for one in self._execute(again, (first, last)).fetchall():
-            self._undeclared.add_range(*one)
 
     def _dropped(self, removed: list[tuple[int, int, int, int | None]]) -> tuple[int, int]:
         self._removed(removed)
         for seq, *_ in removed:
             self._undeclared.add(seq)
-            self._undeclare(seq, seq)
+            self.take_back(seq)
         return len(removed), sum(readings for _, readings, _, _ in removed)
 
     def _removed(self, removed: list[tuple[int, int, int, int | None]]) -> None:
-        for _, _, payload_bytes, created_us in removed:
+        for seq, readings, payload_bytes, created_us in removed:
+            if not isinstance(readings, int) or not isinstance(payload_bytes, int):
+                raise self._damage(f"pack {seq} is not as it was written")
             self._count(-1, -payload_bytes, -1 if created_us is None else 0)
 
     def _count(self, packs: int, payload_bytes: int, waiting: int) -> None:

@@ -39,3 +39,7 @@ FLOOR_US: Final = 1_793_491_200 * 1_000_000
 """2026-11-01T00:00:00Z: this software did not exist before, so no reading of it is older."""
 STAMP_BYTES: Final = 64
 """Room that an unstamped pack keeps for what its stamp will add, so that stamping needs no disk."""
+FLOOR_AFTER_S: Final = 3_600.0
+FLOOR_STEP_S: Final = 60.0
+"""The time floor follows a clock that has told the same for an hour of this boot, from one put to the next within a
+minute."""

@@ -18,7 +18,7 @@ from lichtmast.edge.clock import Clock
 from lichtmast.edge.outbox import limits, salvage
 from lichtmast.edge.outbox.book import Book, Meta
 from lichtmast.edge.outbox.errors import OutboxBrokenError, OutboxDamagedError, OutboxError
-from lichtmast.edge.outbox.placing import place_boots
+from lichtmast.edge.outbox.placing import Standing, place_boots, standing_after
 from lichtmast.edge.outbox.rows import UNSTAMPED, Packer, Row, keep, kept
 from lichtmast.edge.outbox.storage import Connect, Lock, Storage, broken_by, connect_sqlite
 from lichtmast.edge.outbox.values import Draft, OutboxSettings, OutboxStatistics, Packed
@@ -40,6 +40,8 @@ class Outbox:
         self._clock = clock
         self._connect = connect
         self._settled = Numbers()
+        self._settled_epoch = 0
+        self._standing: Standing | None = None
         self._fault = ""
         self._broken = False
         self._file = contextlib.ExitStack()
@@ -82,7 +84,9 @@ class Outbox:
         self._storage = storage
         # 53 random bits: a clock that nobody vouches for could only make them less different.
         self._book = Book(storage, replace(new, epoch=secrets.randbelow(EPOCH_MAX) + 1))
-        self._packer = Packer(self._device, self._book.meta.epoch, self._settings.content_format)
+        self._packer = Packer(self._device, self.epoch, self._settings.content_format)
+        if self._settled_epoch != self.epoch:  # other packs have those numbers here
+            self._settled, self._settled_epoch = Numbers(), self.epoch
         self._broken = False
         self._found_damaged(self._book.damaged)
 
@@ -91,7 +95,7 @@ class Outbox:
         self._fault = why
         with contextlib.suppress(OutboxBrokenError):
             self._file.close()
-        self._settled = Numbers()  # numbers of the old epoch
+        settled, of = self._settled, self._settled_epoch
         with salvage.wreck(self._path, self._connect) as wreck:
             before = wreck.meta or Meta(str(self._device), 0)
             new = replace(before, next_seq=1, files_replaced=before.files_replaced + 1)
@@ -100,7 +104,8 @@ class Outbox:
             while batch := list(islice(rows, limits.PUT_DRAFTS_MAX)):
                 with self._commit():
                     for old in batch:
-                        self._adopt(old)
+                        if old.epoch != of or old.row.seq not in settled:  # what was delivered is not sent anew
+                            self._adopt(old)
         self._storage.checkpoint()
         self._file.close()
         with broken_by(self._path):
@@ -139,16 +144,13 @@ class Outbox:
         faultpoint("edge.before_put")
         seqs = []
         with self._commit():
-            self._expire(stamp)
+            self._expire()
             for draft in drafts:
                 seq = self._put_one(draft, stamp)
                 if seq is not None and stamp is not None:
                     seqs.append(seq)
             meta = self._book.meta
-            floor_us = meta.floor_us
-            if stamp is not None and not self._book.waiting:  # It must stay below what waits for its place in time.
-                floor_us = max(floor_us, stamp.wall_us(self._clock.monotonic_s()) - round(stamp.error_s * 1e6))
-            self._book.meta = replace(meta, puts=meta.puts + 1, floor_us=floor_us)
+            self._book.meta = replace(meta, puts=meta.puts + 1, floor_us=self._floor_after(stamp))
         faultpoint("edge.after_put")
         return seqs
 
@@ -163,7 +165,7 @@ class Outbox:
                 payload = keep(draft.readings).ljust(len(payload) + limits.STAMP_BYTES)
         except (EncodingError, ValueError):
             payload = b""
-        if not payload or not self._make_room(len(payload), stamp):
+        if not payload or not self._make_room(len(payload)):
             self._book.meta = replace(
                 meta,
                 turned_away_drafts=meta.turned_away_drafts + 1,
@@ -174,7 +176,10 @@ class Outbox:
         if stamp is not None:
             dropped = self._book.declare(seq)
             if dropped:
-                payload = self._packer.pack(seq, draft.readings, *_offset_of(stamp), dropped)
+                try:
+                    payload = self._packer.pack(seq, draft.readings, *_offset_of(stamp), dropped)
+                except EncodingError:  # no room for it in this pack; the next one says it
+                    self._book.take_back(seq)
         created_us = None if stamp is None else stamp.wall_us(now_s)
         content_format = UNSTAMPED if stamp is None else self._settings.content_format
         self._book.insert(Row.summed(seq, self._clock.boot, now_s, created_us, content_format, count, payload))
@@ -218,7 +223,7 @@ class Outbox:
                 payload = self._packer.repack(meta.next_seq, old.readings, old.time_error_s)
             except EncodingError:
                 return
-        if not self._make_room(len(payload), None):
+        if not self._make_room(len(payload)):
             return
         content_format = UNSTAMPED if old.readings is None else self._settings.content_format
         fields = (old.row.boot, old.row.created_s, old.row.created_us, content_format, old.row.readings, payload)
@@ -230,20 +235,11 @@ class Outbox:
     def load(self, seqs: Sequence[int]) -> list[Packed]:
         """The packs to send. A number that is asked for and not returned was dropped or is damaged: it never comes."""
         with self._reading():
-            rows = [row for row in self._book.rows(seqs) if row.created_us is not None]
-        damaged = [row.seq for row in rows if not row.is_sound()]
-        if damaged:
-            with self._commit():
-                for seq in damaged:
-                    self._book.drop(seq)
-                meta = self._book.meta
-                self._book.meta = replace(meta, damaged_packs=meta.damaged_packs + len(damaged))
-            self._found_damaged(len(damaged))
-        return [
-            Packed(row.seq, row.payload, row.content_format, row.created_s if row.boot == self._clock.boot else 0.0)
-            for row in rows
-            if row.seq not in damaged and row.seq not in self._settled
-        ]
+            return [
+                Packed(row.seq, row.payload, row.content_format, row.created_s if row.boot == self._clock.boot else 0.0)
+                for row in self._book.rows(seqs)
+                if row.created_us is not None and row.seq not in self._settled
+            ]
 
     def sendable(self) -> Numbers:
         """The numbers of all stamped packs that nobody has confirmed."""
@@ -348,13 +344,13 @@ class Outbox:
                 self._book.write(self._book.meta)
             self._settled = Numbers()
 
-    def _make_room(self, payload_bytes: int, stamp: Stamp | None) -> bool:
+    def _make_room(self, payload_bytes: int) -> bool:
         """Whether a pack of this size fits, after the oldest had to go where that is the policy."""
         needed = limits.SPARE_PAGES + 1 + -(-payload_bytes // (limits.PAGE_BYTES - limits.ROW_BYTES))
         if needed > self._storage.pages_max - limits.SPARE_PAGES:
             return False  # would not fit into an empty file
         keep_oldest = self._settings.drop == "newest"
-        if keep_oldest and any(self._is_expired(row, stamp) for row in self._book.oldest(1)):
+        if keep_oldest and any(self._is_expired(row) for row in self._book.oldest(1)):
             return False
         while self._storage.free_pages(needed) < needed:
             if keep_oldest or not self._book.packs:
@@ -362,24 +358,32 @@ class Outbox:
             self._count_dropped(*self._book.drop_oldest(limits.DROP_PACKS))
         return True
 
-    def _expire(self, stamp: Stamp | None) -> None:
+    def _expire(self) -> None:
         """Drop what is older than the settings allow, where that is the policy."""
         while self._settings.drop == "oldest":
             rows = self._book.oldest(limits.WAITING_BATCH)
-            expired = sum(1 for _ in takewhile(lambda row: self._is_expired(row, stamp), rows))
+            expired = sum(1 for _ in takewhile(self._is_expired, rows))
             if not expired:
                 return
             self._count_dropped(*self._book.drop_oldest(expired))
 
-    def _is_expired(self, row: Row, stamp: Stamp | None) -> bool:
+    def _is_expired(self, row: Row) -> bool:
+        """By the monotonic clock alone: no wrong wall clock deletes anything, and hours without power do not count.
+
+        A pack of an earlier boot is at least as old as this one.
+        """
+        made_s = row.created_s if row.boot == self._clock.boot else 0.0
+        return self._clock.monotonic_s() - made_s > self._settings.hours * 3600
+
+    def _floor_after(self, stamp: Stamp | None) -> int:
+        """The time floor after a put with this stamp. It must stay below what waits for its place in time."""
         now_s = self._clock.monotonic_s()
-        if row.boot == self._clock.boot:
-            age_s = now_s - row.created_s
-        elif row.created_us is not None and stamp is not None:
-            age_s = (stamp.wall_us(now_s) - row.created_us) / 1e6
-        else:
-            return False  # nobody can tell
-        return age_s > self._settings.hours * 3600
+        self._standing = standing_after(self._standing, stamp, now_s)
+        floor_us = self._book.meta.floor_us
+        if stamp is None or self._standing is None or now_s - self._standing.since_s < limits.FLOOR_AFTER_S:
+            return floor_us
+        told_us = stamp.wall_us(now_s) - round(stamp.error_s * 1e6)
+        return min(floor_us, told_us) if self._book.waiting else told_us
 
     def _found_damaged(self, packs: int) -> None:
         if packs:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lichtmast.edge.outbox.book import PACK, Meta
+from lichtmast.edge.outbox.book import PACK, SCHEMA, Meta
 from lichtmast.edge.outbox.errors import OutboxBrokenError
 from lichtmast.edge.outbox.rows import Row, checksum_of
 from lichtmast.edge.outbox.storage import Connect, Connection, broken_by, log_path, sync_folder
@@ -54,6 +54,7 @@ class Salvaged:
     row: Row
     readings: tuple[Reading, ...] | None
     time_error_s: float | None
+    epoch: int | None
 
     @property
     def payload(self) -> bytes:
@@ -103,6 +104,7 @@ def wreck(path: Path, connect: Connect) -> Iterator[Wreck]:
     with contextlib.suppress(OutboxBrokenError), broken_by(path):
         connection = connect(path)
         connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+        _mend_schema(connection)
     try:
         yield Wreck(connection)
     finally:
@@ -110,9 +112,17 @@ def wreck(path: Path, connect: Connect) -> Iterator[Wreck]:
             connection.close()
 
 
+def _mend_schema(connection: Connection) -> None:
+    """The tables' own descriptions are known: a flipped bit there need not cost the packs."""
+    connection.execute("PRAGMA writable_schema=ON").fetchall()
+    for row, sql in enumerate(SCHEMA, 1):
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE rowid = ? AND sql <> ?", (sql, row, sql))
+    connection.execute("PRAGMA writable_schema=RESET").fetchall()
+
+
 def _salvaged(row: Row) -> Iterator[Salvaged]:
     if row.created_us is None:
-        yield Salvaged(row, None, None)
+        yield Salvaged(row, None, None, None)
         return
     try:
         pack = decode(row.payload, row.content_format, row.created_us)
@@ -121,4 +131,4 @@ def _salvaged(row: Row) -> Iterator[Salvaged]:
     readings = tuple(
         Reading(pack.suffix_of(one), one.value, one.unit, one.time_us) for one in pack.records if one.value is not None
     )
-    yield Salvaged(row, readings, pack.time_error_s)
+    yield Salvaged(row, readings, pack.time_error_s, pack.epoch)

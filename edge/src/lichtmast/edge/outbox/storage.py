@@ -20,7 +20,11 @@ from lichtmast.edge.outbox import limits
 from lichtmast.edge.outbox.errors import OutboxBrokenError, OutboxDamagedError, OutboxInUseError
 from lichtmast.edge.outbox.log_check import log_is_damaged
 
-_DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+"""Our statements are right: where SQLite says that they are not (SQLITE_ERROR), the schema is not ours any more."""
+_VERSIONS_AT: Final = 18
+_VERSION_MAX: Final = 2
+"""Where a database file says who may write and who may read it ("Database File Format", section 1.3.3)."""
 _FRAME_BYTES: Final = limits.PAGE_BYTES + 24
 """A page in the write-ahead log, with its header."""
 
@@ -135,6 +139,11 @@ class Storage:
                     if is_new:
                         sync_folder(path.parent)
                     self._check()
+                    # What a power cut tore stays behind the commits that follow, and the next one would look like
+                    # damage beside it: begin a new log.
+                    self.checkpoint()
+                    with contextlib.suppress(OSError):  # Without it a full disk is only met later.
+                        _claim_file(log_path(path), log_bytes)
                 except BaseException:
                     self.connection.close()
                     raise
@@ -159,11 +168,12 @@ class Storage:
         ):
             execute(f"PRAGMA {pragma}").fetchall()
         execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # opens the log
-        with contextlib.suppress(OSError):  # Without it a full disk is only met later.
-            _claim_file(log_path(self.path), self._log_bytes)
 
     def _check(self) -> None:
-        told = self.connection.execute("PRAGMA quick_check(1)").fetchone()
+        # Not left to SQLite, which would call such a file read-only, as it does one on a disk that is.
+        if any(one > _VERSION_MAX for one in os.pread(self._handle, 2, _VERSIONS_AT)):
+            raise OutboxDamagedError(f"{self.path} is damaged (its header asks for a newer SQLite)")
+        told = self.connection.execute("PRAGMA integrity_check(1)").fetchone()
         if told != ("ok",):
             raise OutboxDamagedError(f"{self.path} is damaged ({str(told[0])[:200]})")
 

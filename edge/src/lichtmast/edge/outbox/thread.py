@@ -62,6 +62,7 @@ class OutboxThread:
         self._clock = clock
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._incoming: deque[Draft] = deque()
+        self._stamp_given: Stamp | None = None
         self._lost = 0
         self._last = _unopened(settings)
         # Touched in the thread only.
@@ -103,6 +104,7 @@ class OutboxThread:
         Empty while the disk cannot be written, and while there is no stamp. Never raises for what the disk does.
         """
         self._incoming.extend(drafts)
+        self._stamp_given = stamp
         while len(self._incoming) > limits.DRAFTS_IN_MEMORY_MAX:
             self._incoming.popleft()
             self._lost += 1
@@ -125,10 +127,10 @@ class OutboxThread:
         """All numbers that can be sent. Waits while the file cannot be read."""
         return await self._wait_done(lambda outbox: outbox.sendable())
 
-    async def settle(self, seqs: Iterable[int]) -> None:
-        """The server has these; written with the next put."""
+    async def settle(self, seqs: Iterable[int], *, epoch: int) -> None:
+        """The server has these of that epoch; written with the next put. Of another epoch they are other packs."""
         settled = list(seqs)
-        await self._run(lambda: self._settle(settled))
+        await self._run(lambda: self._settle(settled, epoch))
 
     async def flush(self) -> None:
         """Write what is settled now."""
@@ -224,9 +226,9 @@ class OutboxThread:
         self._fresh += outbox.stamp_waiting(stamp)
         self._doubt = None
 
-    def _settle(self, seqs: list[int]) -> None:
+    def _settle(self, seqs: list[int], epoch: int) -> None:
         """Remembered by the object even while its file is broken; it survives opening anew."""
-        if self._outbox is not None:
+        if self._outbox is not None and self._outbox.epoch == epoch:
             try:
                 self._outbox.settle(seqs)
             except OutboxBrokenError as error:
@@ -237,6 +239,10 @@ class OutboxThread:
         self._last = replace(outbox.statistics(), reopened=self._last.reopened)
 
     def _close(self) -> None:
+        """Write first what a cancelled put left behind; a disk that had failed is asked one last time."""
+        if self._chunk or self._incoming:
+            self._retry_at_s = float("-inf")
+            self._drain(self._stamp_given)
         if self._outbox is not None:
             with contextlib.suppress(OutboxError):
                 self._outbox.close()

@@ -43,6 +43,7 @@ class PoleServer:
         self._inspection = Inspection()
         self._contexts: dict[_Place, Context] = {}
         self._silent: set[_Place] = set()
+        self._missing: set[str] = set()
         self._bound: asyncio.Event = asyncio.Event()
 
     def statistics(self) -> dict[str, int]:
@@ -66,13 +67,24 @@ class PoleServer:
     async def _follow_interfaces(self) -> None:
         while True:
             wanted: set[_Place] = {(IPv6Address("::1"), 0)}
-            for one in link_local_addresses(self._interfaces):
+            found = link_local_addresses(self._interfaces)
+            self._tell_missing(set(self._interfaces) - {one.interface for one in found})
+            for one in found:
                 wanted |= {(one.address, one.index), (ALL_COAP_NODES, one.index)}
             await self._close(set(self._contexts) - wanted)
             self._silent &= wanted
             for place in sorted(wanted - set(self._contexts), key=lambda place: place[1]):
                 await self._try_open(place)
             await asyncio.sleep(limits.RESCAN_S)
+
+    def _tell_missing(self, missing: set[str]) -> None:
+        """Say once of each interface that nobody can ask there, and which there are."""
+        there = sorted(name for _, name in socket.if_nameindex())
+        for name in sorted(missing - self._missing):
+            reason = "it has no link-local address" if name in there else "there is no such interface"
+            told = {"interface": name, "reason": reason, "there_are": ",".join(there)}
+            _log.warning("pole_interface_unavailable", extra=told)
+        self._missing = missing
 
     async def _tell_observers(self) -> None:
         while True:

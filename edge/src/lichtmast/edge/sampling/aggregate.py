@@ -28,6 +28,8 @@ class Aggregate:
 
     def __init__(self) -> None:
         self._counter: float | None = None
+        self._fallen: float | None = None  # a read below the last, until the next says what it was
+        self._before = math.inf  # where a counter stood that began anew
         self.clear()
 
     def clear(self) -> None:
@@ -54,13 +56,29 @@ class Aggregate:
         self.north += math.cos(value)
         self.east += math.sin(value)
 
-    def add_counter(self, value: float, at_s: float) -> None:
-        """Take up a counter's value. One that is smaller than before has begun again at nought."""
+    def add_counter(self, value: float, at_s: float) -> str:
+        """Take up a counter's value, or say why not.
+
+        One that falls is left out. Only the next read tells whether the counter began anew, and then counts on from the
+        fallen one; or whether that was a bad read, as meters give while they start. The whole value never counts.
+        """
+        if self._counter is None:
+            self._counter = value
+        elif value >= self._counter:
+            # Back where it was before it seemed to begin anew: it never did.
+            self._grow(value - (self._before if value >= self._before else self._counter))
+            if value >= self._before:
+                self._before = math.inf
+            self._counter = value
+        elif self._fallen is not None and value >= self._fallen:
+            self._grow(value - self._fallen)
+            self._before, self._counter = self._counter, value
+        else:
+            self._fallen = value
+            return f"fell from {self._counter:.15g} to {value:.15g}"
+        self._fallen = None
         self._add(value, at_s)
-        if self._counter is not None:
-            step = value - self._counter if value >= self._counter else value
-            self.increase = step if self.increase is None else self.increase + step
-        self._counter = value
+        return ""
 
     def add_state(self, value: bool | str, at_s: float) -> None:  # noqa: FBT001 - it is the value
         """Take up a switch's or a text's value."""
@@ -81,6 +99,9 @@ class Aggregate:
     def value(self, statistic: str) -> float | bool | str:
         """One statistic that the interval has."""
         return _VALUES[statistic](self)
+
+    def _grow(self, step: float) -> None:
+        self.increase = step if self.increase is None else self.increase + step
 
     def _add(self, value: float | bool | str, at_s: float) -> None:  # noqa: FBT001 - it is the value
         self.samples += 1

@@ -41,13 +41,18 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class SamplerStatistics:
-    """`still` values stayed in their deadband, `suppressed` ones hide people; `empty` intervals had no sample."""
+    """`still` values stayed in their deadband, `suppressed` ones hide people; `empty` intervals had no sample.
+
+    `refused` samples were left out, the last one for `last_refusal`.
+    """
 
     samples: int
     sent: int
     still: int
     suppressed: int
     empty: int
+    refused: int
+    last_refusal: str
 
 
 @dataclass(slots=True)
@@ -79,7 +84,8 @@ class Sampler:
     ) -> None:
         self._streams: dict[tuple[str, str], list[_Stream]] = {}
         self._latest: dict[str, Measured] = {}
-        self._samples = self._sent = self._still = self._suppressed = self._empty = 0
+        self._samples = self._sent = self._still = self._suppressed = self._empty = self._refused = 0
+        self._last_refusal = ""
         for name, reading in readings_of(drivers):
             channel = next(one for one in channels[name] if one.name == reading.channel)
             adds_up = any(one.statistic == "sum" or one.statistic in FLOWS for one in reading.outputs)
@@ -134,7 +140,15 @@ class Sampler:
 
     def statistics(self) -> SamplerStatistics:
         """What became of the samples."""
-        return SamplerStatistics(self._samples, self._sent, self._still, self._suppressed, self._empty)
+        return SamplerStatistics(
+            self._samples,
+            self._sent,
+            self._still,
+            self._suppressed,
+            self._empty,
+            self._refused,
+            self._last_refusal,
+        )
 
     def _add(self, stream: _Stream, value: Value, at_s: float) -> None:
         settings = stream.settings
@@ -145,10 +159,18 @@ class Sampler:
             return
         if isinstance(value, bool | str):
             stream.aggregate.add_state(value, at_s)
+        elif stream.channel.kind == "counter":
+            value = value * settings.scale + settings.offset
+            refusal = stream.aggregate.add_counter(value, at_s)
+            if refusal:
+                self._refused += 1
+                # What a counter of people says is nobody's business before it is k and more.
+                said = "fell" if settings.counted else refusal
+                self._last_refusal = f"{settings.outputs[0].suffix}: {said}"
+                return
         else:
             value = value * settings.scale + settings.offset
-            add = stream.aggregate.add_counter if stream.channel.kind == "counter" else stream.aggregate.add_number
-            add(value, at_s)
+            stream.aggregate.add_number(value, at_s)
         if settings.counted is None:
             for output in settings.outputs:
                 if output.statistic in _LIVE:

@@ -51,7 +51,7 @@ class ReadingSettings:
     @classmethod
     def from_table(cls, fields: Mapping[str, object], path: str) -> "ReadingSettings":
         """Of one [[driver.reading]]; `path` names it in errors. Raises SettingsError."""
-        table = Table(fields, path)
+        table = Table(fields, path, "driver.reading")
         deadband = table.number("deadband", 0, driver_limits.NUMBER_MAX) if table.has("deadband") else None
         counted = _counted(table.table("counted")) if table.has("counted") else None
         settings = cls(
@@ -101,7 +101,7 @@ class DriverSettings:
     @classmethod
     def from_table(cls, fields: Mapping[str, object], path: str = "driver") -> "DriverSettings":
         """Of one [[driver]]; `path` names it in errors until its own name is known. Raises SettingsError."""
-        ours = Table({key: value for key, value in fields.items() if key in OWN_KEYS}, path)
+        ours = Table({key: value for key, value in fields.items() if key in OWN_KEYS}, path, "driver")
         name = ours.text("name")
         if not name.replace("-", "").isalnum() or not name.isascii() or len(name) > driver_limits.NAME_LENGTH_MAX:
             raise SettingsError(f"[{path}] name {name[:80]!r} must be letters, digits and -, and not too long")

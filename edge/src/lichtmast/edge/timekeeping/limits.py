@@ -7,7 +7,17 @@ DRIFT_S_PER_S: Final = 500e-6
 CONSISTENT_S: Final = 0.1
 """Two observations further apart than their errors and this are a jump."""
 CONFIRM_S: Final = 30.0
-"""How long a source must stand by a jump before it is believed."""
+"""How long a source must stand by a jump, or by a first time that is far from the last known one."""
+FLOOR_US: Final = 1_793_491_200 * 1_000_000
+"""2026-11-01T00:00:00Z: this software did not exist before, so no time before this is ever right."""
+NEAR_US: Final = 2 * 86_400 * 1_000_000
+"""A first time up to here above the last known one is believed at once: a reboot, a power cut, a weekend."""
+FAR_US: Final = 15 * 31_556_952 * 1_000_000
+FAR_S: Final = 3_600.0
+"""How long a source must stand by a time more than fifteen years ahead. A GPS receiver that takes its ten-bit week
+for the wrong one is off by 19.6 years (1,024 weeks)."""
+BELOW_FLOOR_S: Final = 86_400.0
+"""How long a source must stand by a time before the last known one until that is taken for the wrong one."""
 TIME_BELOW_US: Final = 4_102_444_800 * 1_000_000
 """2100-01-01: the wire refuses readings from there on (lichtmast.wire.limits.TIME_BELOW_S)."""
 

@@ -1,6 +1,8 @@
 """An SNTP client over UDP on IPv6: asks one server after the other, patiently, and hands on what it is told.
 
-Will not: speak IPv4, ask more often than once in 64 seconds, or ask a server again that sent it away.
+An answer that is not believed (`Timekeeper`) makes it ask another server, and this one again, until one is.
+
+Will not: speak IPv4, ask more often than once in 64 seconds, or ask a server that sent it away for the next 36 hours.
 """
 
 import asyncio
@@ -9,7 +11,8 @@ import random
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Final, Never
 
 from lichtmast.edge.clock import Clock
 from lichtmast.edge.timekeeping import limits
@@ -63,15 +66,21 @@ async def run_sntp(
     clock: Clock,
     floor_us: int,
     seed: int,
-    on_observation: Callable[[Observation, float], None],
-) -> None:
-    """Ask for ever; ends when every server has sent us away. `on_observation` gets what was told, and when."""
+    on_observation: Callable[[Observation, float], bool],
+) -> Never:
+    """Ask for ever. `on_observation` gets what was told, and when; it returns whether time is trusted now."""
     chance = random.Random(seed)  # noqa: S311 - spreads requests, keeps no secret
     wanted = list(servers)
-    slowest_s, failures = limits.POLL_S, 0
+    away_until_s = dict.fromkeys(wanted, 0.0)
+    slowest_s, failures, doubts = limits.POLL_S, 0, 0
     await asyncio.sleep(chance.random() * limits.START_S)
-    while wanted:
-        host, port = wanted[0]
+    while True:
+        now_s = clock.monotonic_s()
+        server = next((one for one in wanted if away_until_s[one] <= now_s), None)
+        if server is None:
+            await asyncio.sleep(min(away_until_s.values()) - now_s)
+            continue
+        host, port = server
         try:
             verdict, arrived_s = await ask(host, port, clock=clock, floor_us=floor_us)
         except OSError as error:
@@ -81,15 +90,25 @@ async def run_sntp(
         match verdict:
             case Answer(observation):
                 failures = 0
-                on_observation(observation, arrived_s)
+                if on_observation(replace(observation, teller=f"{host} {port}"), arrived_s):
+                    doubts = 0
+                else:
+                    _to_the_end(wanted, server)
+                    pause_s = min(slowest_s, limits.POLL_MIN_S * 2.0 ** min(doubts, 30))
+                    doubts += 1
             case Refused.GO_AWAY:
-                wanted.pop(0)
+                away_until_s[server] = clock.monotonic_s() + limits.POLL_MAX_S
                 pause_s = limits.POLL_MIN_S
                 _log.error("sntp_sent_away server=%s", host)
             case Refused.SLOW_DOWN:
                 slowest_s = pause_s = min(limits.POLL_MAX_S, slowest_s * 2)
             case _:
-                wanted.append(wanted.pop(0))
+                _to_the_end(wanted, server)
                 pause_s = min(slowest_s, limits.POLL_MIN_S * 2.0 ** min(failures, 30))
                 failures += 1
         await asyncio.sleep(max(limits.POLL_MIN_S, pause_s * (1 + limits.JITTER * (1 - 2 * chance.random()))))
+
+
+def _to_the_end(wanted: list[tuple[str, int]], server: tuple[str, int]) -> None:
+    wanted.remove(server)
+    wanted.append(server)

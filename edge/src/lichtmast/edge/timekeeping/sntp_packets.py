@@ -73,10 +73,13 @@ def judge(raw: bytes, nonce: bytes, took_s: float, floor_us: int) -> Verdict:
 
 
 def _unix_us(timestamp: bytes, floor_us: int) -> int:
-    """Seconds since 1900 run over in 2036 (RFC 5905 section 6); the era is the one that comes nearest to the floor."""
+    """Seconds since 1900 run over in 2036 (RFC 5905 section 6).
+
+    The era is the one that comes nearest to the floor and not past the century: the floor may be the wrong one.
+    """
     seconds = int.from_bytes(timestamp[:4])
     fraction = int.from_bytes(timestamp[4:])
     unix_s = seconds - _NTP_TO_UNIX_S
-    while unix_s < floor_us // 1_000_000 - _ERA_S // 2:
+    while unix_s < floor_us // 1_000_000 - _ERA_S // 2 and unix_s + _ERA_S < limits.TIME_BELOW_US // 1_000_000:
         unix_s += _ERA_S
     return unix_s * 1_000_000 + (fraction * 1_000_000 >> 32)

@@ -26,8 +26,12 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A source says what time it was at a moment of this boot, and how far that may be off."""
+    """A source says what time it was at a moment of this boot, and how far that may be off.
+
+    `teller` tells apart those that a source has several of.
+    """
 
     source: Source
     wall_us: int
     error_s: float
+    teller: str = ""

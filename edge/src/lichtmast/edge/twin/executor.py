@@ -219,18 +219,18 @@ class Twin:
         match order.order:
             case Dim(level):
                 lighting.dim(order.target, level, now_s + order.for_s)
-                self._finished(order.id, await self._obeyed(order.target))
+                self._finished(order.id, await self._obeyed(order.target, lighting.release))
             case Identify():
                 lighting.identify(order.target, now_s, now_s + order.for_s)
-                self._finished(order.id, await self._obeyed(order.target))
+                self._finished(order.id, await self._obeyed(order.target, lighting.release_blinking))
             case Reboot():
                 await self._reboot(order.id)
 
-    async def _obeyed(self, target: str) -> str:
+    async def _obeyed(self, target: str, take_back: Callable[[str], None]) -> str:
         """Why the lamp does not do as commanded, or ""; what it does not do is taken back."""
         reason = await self._lamps.wait_attempted(target)
         if reason:
-            self._lamps.lighting.release(target)
+            take_back(target)
         return reason
 
     async def _reboot(self, command_id: str) -> None:

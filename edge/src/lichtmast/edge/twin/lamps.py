@@ -7,6 +7,7 @@ outbox or the disk.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import Final
 
 from lichtmast.edge.clock import Clock
 from lichtmast.edge.errors import EdgeError
@@ -16,9 +17,14 @@ from lichtmast.edge.twin import limits
 from lichtmast.edge.twin.lighting import Lighting
 from lichtmast.wire.twin import Event, Level
 
+TOO_LATE: Final = "it ended before the lamp could be told"
+
 
 class _Lamp:
-    """One lamp: what it should do, what it was last told, and who waits for the outcome of the next attempt."""
+    """One lamp: what it should do, what it was last told, and who waits for the outcome of the next attempt.
+
+    Each of `waiting` with the reason of the level that it waits for.
+    """
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -28,7 +34,7 @@ class _Lamp:
         self.failure = ""
         self.changed = asyncio.Event()
         self.hurry = asyncio.Event()
-        self.waiting: list[asyncio.Future[str]] = []
+        self.waiting: list[tuple[str, asyncio.Future[str]]] = []
 
     def is_settled(self) -> bool:
         """Whether there is nothing to write."""
@@ -83,13 +89,16 @@ class Lamps:
                 lamp.changed.set()
 
     async def wait_attempted(self, target: str) -> str:
-        """Decide, and wait until the lamp has the level that it should have. Returns why it has not, or ""."""
+        """Decide, and wait until the lamp has the level that it should have. Returns why it has not, or "".
+
+        Also when it should have another one by then, because what asked for this one has ended.
+        """
         self.decide()
         lamp = self._lamps[target]
-        if lamp.is_settled():
+        if lamp.wanted is None or lamp.is_settled():
             return ""
         attempt: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        lamp.waiting.append(attempt)
+        lamp.waiting.append((lamp.wanted.reason, attempt))
         lamp.hurry.set()
         return await attempt
 
@@ -108,13 +117,12 @@ class Lamps:
             await lamp.changed.wait()
             lamp.changed.clear()
             lamp.hurry.clear()
-            if lamp.wanted is None or lamp.is_settled():
-                continue
-            level, waiting, lamp.waiting = lamp.wanted.level, lamp.waiting, []
-            failure = await self._attempt(lamp, level)
-            for one in waiting:
-                if not one.done():
-                    one.set_result(failure)
+            wanted, waiting, lamp.waiting = lamp.wanted, lamp.waiting, []
+            failure = "" if wanted is None or lamp.is_settled() else await self._attempt(lamp, wanted.level)
+            for reason, attempt in waiting:
+                if not attempt.done():
+                    stands = wanted is not None and wanted.reason == reason
+                    attempt.set_result(failure or ("" if stands else TOO_LATE))
             if not failure:
                 pause_s = limits.ACTUATION_RETRY_MIN_S
                 continue

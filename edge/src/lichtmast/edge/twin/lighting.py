@@ -48,8 +48,11 @@ class Lighting:
         self._was_commanded.add(target)
 
     def release(self, target: str) -> None:
-        """End the commands of this lamp."""
+        """End the dimming of this lamp."""
         self._dims.pop(target, None)
+
+    def release_blinking(self, target: str) -> None:
+        """End the blinking of this lamp; a dimming that it interrupted goes on."""
         self._blinks.pop(target, None)
 
     def levels(self, now_s: float, wall_s: float | None, latest: Mapping[str, Measured]) -> dict[str, Level]:

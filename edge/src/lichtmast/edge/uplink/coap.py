@@ -22,6 +22,9 @@ from lichtmast.edge.uplink.resolve import Resolver
 _AIOCOAP_LOG: Final = f"{__name__}.aiocoap"
 logging.getLogger(_AIOCOAP_LOG).setLevel(logging.CRITICAL)  # an unanswered request is an event that we count
 
+ON_DISK: Final = frozenset({"2.01", "2.04"})
+"""The answers to a POST that say it was done (RFC 7252 section 5.8.2). Any other 2.xx answers something else, such as
+2.31 (RFC 7959 section 2.9.1), which asks for the next block: the pack is kept."""
 ABOUT_THE_PACK: Final = frozenset({"4.00", "4.09", "4.13", "4.15"})
 """The answers that judge the pack: it is in quarantine, and will not become better. Any other 4.xx judges the
 sender, the path or the server, which somebody can mend: the door keeps nothing of a device that it does not know."""
@@ -85,12 +88,16 @@ class CoapSession:
                 answer = await self._context.request(request).response
         except (aiocoap.error.Error, TimeoutError, OSError) as error:
             raise UplinkError(f"the CoAP server at {self._server} does not answer: {type(error).__name__}") from error
+        except Exception as error:  # aiocoap 0.4 falls over hostile answers, in more ways than one
+            raise UplinkError(
+                f"the answer of {self._server} cannot be understood ({type(error).__name__}); the socket is opened anew"
+            ) from error
         return judge(answer.code.dotted, answer.opt.max_age, answer.payload)
 
 
 def judge(code: str, max_age_s: int | None, diagnostic: bytes) -> Outcome:
     """What an answer means for the pack (RFC 7252 section 5.9); Max-Age says when to come back (section 5.9.3.4)."""
-    if code.startswith("2."):
+    if code in ON_DISK:
         return Stored()
     reason = f"{code} {diagnostic[: limits.REASON_LENGTH_MAX].decode('utf-8', 'replace')}".strip()
     if code in ABOUT_THE_PACK:

@@ -6,9 +6,11 @@ are in the outbox.
 The newest pack goes first, then what is overdue, then the backlog from its oldest on. At most a link's window of packs
 is on its way at one time. While the store is silent only one of them is repeated, ever more rarely; any sign of life
 allows a handful. A server that comes back after an hour therefore hears each device once, not an hour's repetitions,
-and a cumulative acknowledgement settles the rest.
+and a cumulative acknowledgement settles the rest. A pack that acknowledgements pass over again and again steps aside,
+so that it takes the place of no other.
 
-Will not believe an acknowledgement that names what was never sent: it would delete the only copy.
+Will not believe an acknowledgement that names what was never sent: it would delete the only copy. What waited in the
+outbox at the start counts as never sent, for nobody wrote down whether it was.
 """
 
 from collections import Counter
@@ -34,6 +36,7 @@ class CourierStatistics:
 
     unsent: int
     in_flight: int
+    passed_over: int
     attempts: int
     accepted: int
     refused: int
@@ -49,13 +52,21 @@ class _Flight:
 
     since_s: float
     in_hand: bool = True
+    repeats: int = 0
+    passed_over: bool = False
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it was sent again and again while the store confirmed others, and never this one."""
+        return self.repeats >= limits.PASSED_OVER_REPEATS
 
 
 class Courier:
     """The numbers of one epoch, from the outbox to their confirmation. `seed` makes its pauses its own.
 
     `sendable` are the numbers that wait in the outbox at the start, and `next_seq` the first that is not yet given:
-    whatever lies below may have been sent by an earlier run.
+    whatever lies below may have been sent by an earlier run, so an acknowledgement may name it, and settles it only
+    after it was sent in this run.
     """
 
     def __init__(self, *, epoch: int, next_seq: int, seed: int, sendable: Numbers) -> None:
@@ -65,11 +76,16 @@ class Courier:
         for first, last in sendable.ranges:
             self._backlog.add_range(first, last)
         self._live: int | None = None
-        self._never_sent = Numbers()
+        self._tried = Numbers()  # those of the backlog that were sent in this run
+        self._never_sent = Numbers()  # those that no run ever sent
         self._sent_upto = next_seq - 1
         self._flights: dict[int, _Flight] = {}  # those with the broker are in the order of `since_s`
+        self._aside: dict[int, _Flight] = {}  # passed over, the one that waits longest first
+        self._aside_tries = 0
+        self._aside_at_s = float("-inf")
         self._link = ""
         self._window = 0
+        self._hears_acks = True
         self._begin_at = 0
         self._live_in_a_row = 0
         self._hold_until_s = float("-inf")
@@ -87,7 +103,7 @@ class Courier:
     def added(self, seqs: Iterable[int]) -> None:
         """New packs in the outbox. The newest is live; one that it overtakes becomes backlog."""
         for seq in seqs:
-            if seq == self._live or seq in self._flights or seq in self._backlog:
+            if seq == self._live or seq in self._flights or seq in self._aside or seq in self._backlog:
                 continue
             self._never_sent.add(seq)
             older = seq
@@ -110,18 +126,21 @@ class Courier:
         if link != self._link:  # what the other one asked for does not bind this one
             self._hold_until_s = float("-inf")
             self._failures = 0
-        self._link, self._window = link, window
+        self._link, self._window, self._hears_acks = link, window, hears_acks
         if not hears_acks:
-            for seq in self._flights:
-                self._backlog.add(seq)
-            self._flights.clear()
+            for seq in (*self._flights, *self._aside):
+                self._put_back(seq)
 
     def disconnected(self) -> None:
-        """The link is gone. What was in its hands may have arrived or not, and is sent again."""
+        """The link is gone. What was in its hands may have arrived or not, and is sent again.
+
+        Where each pack has its own answer, it may have been this one that broke the link: others go before it.
+        """
         self._window = 0
         for seq in [seq for seq, flight in self._flights.items() if flight.in_hand]:
-            del self._flights[seq]
-            self._backlog.add(seq)
+            self._put_back(seq)
+            if not self._hears_acks:
+                self._begin_at = seq + 1
 
     def take(self, now_s: float) -> int | None:
         """The pack to send now, or None. What is taken counts as attempted: it may arrive even if no answer does."""
@@ -132,9 +151,10 @@ class Courier:
             return None
         self._attempts += 1
         self._never_sent.discard(seq)
+        self._tried.discard(seq)
         self._sent_upto = max(self._sent_upto, seq)
-        self._flights.pop(seq, None)
-        self._flights[seq] = _Flight(now_s)
+        before = self._flights.pop(seq, None) or self._aside.pop(seq, None)
+        self._flights[seq] = _Flight(now_s, repeats=before.repeats + before.passed_over if before else 0)
         return seq
 
     def wake_at_s(self) -> float | None:
@@ -144,20 +164,21 @@ class Courier:
         room = self._window - len(self._flights)
         if (self._live is not None and room > 0) or (self._backlog and room > self._kept_for_live):
             return self._hold_until_s
-        due_s = self._overdue_at_s()
-        return None if due_s is None else max(due_s, self._hold_until_s)
+        due = [at_s for at_s in (self._overdue_at_s(), self._aside_due_s()) if at_s is not None]
+        return max(min(due), self._hold_until_s) if due else None
 
     def sent(self, seq: int, now_s: float) -> None:
         """The broker has it; now the store's acknowledgement is waited for."""
-        if self._flights.pop(seq, None) is not None:  # else the acknowledgement was faster
-            self._flights[seq] = _Flight(now_s, in_hand=False)
+        flight = self._flights.pop(seq, None)
+        if flight is not None:  # else the acknowledgement was faster
+            self._flights[seq] = _Flight(now_s, in_hand=False, repeats=flight.repeats)
 
     def failed(self, seq: int, now_s: float, pause_s: float = 0.0) -> None:
         """The answer was "later": send it again, after a pause of at least `pause_s`, and let others go before it."""
-        if self._flights.pop(seq, None) is None:
+        if seq not in self._flights:
             return
-        self._backlog.add(seq)
-        pass
+        self._put_back(seq)
+        self._begin_at = seq + 1
         wait_s = backoff_s(self._failures, self._seed, limits.RETRY_S, limits.RETRY_MAX_S)
         self._failures += 1
         self._hold_until_s = max(self._hold_until_s, now_s + max(wait_s, pause_s))
@@ -192,22 +213,30 @@ class Courier:
         if wrong is not None:
             self._acks_refused += 1
             return AckRefused(wrong)
-        settled = [one.seq for one in ack.refused if self.refused(one.seq, one.reason)]
         spans = ((1, ack.upto), *ack.ranges)
-        covered = [seq for seq in self._flights if ack.covers(seq)]
-        covered += (seq for first, last in spans for seq in _within(self._backlog, first, last))
-        return settled + [seq for seq in covered if self.settled(seq)]
+        refused = [one for one in ack.refused if self._was_sent(one.seq)]
+        settled = [one.seq for one in refused if self.refused(one.seq, one.reason)]
+        covered = [seq for seq in (*self._flights, *self._aside) if ack.covers(seq)]
+        covered += (seq for first, last in spans for seq in _within(self._tried, first, last))
+        if any(seq in self._aside or (seq in self._flights and self._flights[seq].is_hopeless) for seq in covered):
+            self._aside_tries, self._aside_at_s = 0, float("-inf")
+        settled += [seq for seq in covered if self.settled(seq)]
+        self._pass_over()
+        if self._silent_rounds:  # it answers what was repeated, though it has nothing new to say
+            self._alive()
+        return settled
 
     @property
     def outstanding(self) -> bool:
         """Whether anything is not delivered yet."""
-        return self._live is not None or bool(self._flights) or bool(self._backlog)
+        return self._live is not None or bool(self._flights) or bool(self._aside) or bool(self._backlog)
 
     def statistics(self) -> CourierStatistics:
         """What is where, and what happened."""
         return CourierStatistics(
             len(self._backlog) + (self._live is not None),
             len(self._flights),
+            len(self._aside),
             self._attempts,
             self._accepted,
             self._refused,
@@ -234,6 +263,11 @@ class Courier:
         if overdue is not None:
             self._spend_patience(now_s)
             return overdue
+        aside_s = self._aside_due_s()
+        if aside_s is not None and now_s >= aside_s:
+            self._aside_at_s = now_s + self._aside_wait_s()
+            self._aside_tries += 1
+            return next(iter(self._aside))
         if older is not None:
             self._backlog.discard(older)
         return older
@@ -261,6 +295,36 @@ class Courier:
         longest, due_s = self._waiting_longest(), self._overdue_at_s()
         return longest[0] if longest is not None and due_s is not None and now_s >= due_s else None
 
+    def _pass_over(self) -> None:
+        """The store spoke, and not of what is still on its way: who hears that too often steps aside."""
+        for seq, one in list(self._flights.items()):
+            if one.in_hand:
+                continue
+            one.passed_over = True
+            if one.is_hopeless:
+                if not self._aside:
+                    self._aside_at_s = one.since_s + self._aside_wait_s()
+                self._aside[seq] = self._flights.pop(seq)
+
+    def _aside_due_s(self) -> float | None:
+        """When one of those may try again: one at a time, ever more rarely, and in a part of the window only."""
+        if not self._aside or len(self._flights) >= self._window:
+            return None
+        trying = sum(one.is_hopeless for one in self._flights.values())
+        return self._aside_at_s if trying < max(self._kept_for_live, 1) else None
+
+    def _aside_wait_s(self) -> float:
+        return backoff_s(self._aside_tries, self._seed, limits.PASSED_OVER_S, limits.PASSED_OVER_MAX_S)
+
+    def _put_back(self, seq: int) -> None:
+        self._flights.pop(seq, None)
+        self._aside.pop(seq, None)
+        self._backlog.add(seq)
+        self._tried.add(seq)
+
+    def _was_sent(self, seq: int) -> bool:
+        return seq in self._flights or seq in self._aside or seq in self._tried
+
     def _spend_patience(self, now_s: float) -> None:
         if self._resends_allowed:
             self._resends_allowed -= 1
@@ -278,10 +342,11 @@ class Courier:
 
     def _forget(self, seq: int) -> bool:
         self._never_sent.discard(seq)
+        self._tried.discard(seq)
         if self._live == seq:
             self._live = None
             return True
-        if self._flights.pop(seq, None) is not None:
+        if (self._flights.pop(seq, None) or self._aside.pop(seq, None)) is not None:
             return True
         known = seq in self._backlog
         self._backlog.discard(seq)

@@ -8,7 +8,6 @@ Will not hold packs: they are loaded from the outbox one by one, when the link h
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Never
@@ -18,9 +17,11 @@ from lichtmast.edge.outbox import OutboxThread
 from lichtmast.edge.uplink import limits
 from lichtmast.edge.uplink.courier import AckRefused, Courier, CourierStatistics
 from lichtmast.edge.uplink.errors import UplinkError
+from lichtmast.edge.uplink.events import Events
 from lichtmast.edge.uplink.failover import Failover, FailoverStatistics
 from lichtmast.edge.uplink.link import Conversation, Handed, Kind, Later, Link, Refused, Report, Session, Stored
 from lichtmast.edge.uplink.pace import backoff_s, share
+from lichtmast.edge.uplink.telling import Telling
 from lichtmast.wire.acknowledgement import AcknowledgementError, decode_acknowledgement
 from lichtmast.wire.faultpoint import faultpoint
 from lichtmast.wire.numbers import Numbers
@@ -36,6 +37,7 @@ class DeliveryStatistics:
     connects: int
     interruptions: int
     last_trouble: str
+    last_refusal: str
     confirmed_at_s: float | None
     events_waiting: int
     events_dropped: int
@@ -45,9 +47,13 @@ class DeliveryStatistics:
 
 
 class Delivery:
-    """Run `run()` as a task. The callables are called in the event loop and must not wait."""
+    """Run `run()` as a task. The callables are called in the event loop and must not wait.
 
-    def __init__(
+    `state` is asked for how the device is whenever that is published: after each connect, and after
+    `state_changed_nowait`. Without it no state is published.
+    """
+
+    def __init__(  # noqa: PLR0913 - a seam between six rooms
         self,
         outbox: OutboxThread,
         links: Sequence[Link],
@@ -58,6 +64,8 @@ class Delivery:
         on_cfg: Callable[[bytes], None],
         on_cmd: Callable[[bytes], None],
         on_ack_refused: Callable[[str], None],
+        on_pack_refused: Callable[[str], None] = lambda _: None,
+        state: Callable[[], bytes] | None = None,
     ) -> None:
         self._outbox = outbox
         self._file = (0, 0)
@@ -66,15 +74,17 @@ class Delivery:
         self._failover = failover
         self._now_s = clock.monotonic_s
         self._seed = seed
-        self._on_cfg, self._on_cmd, self._on_ack_refused = on_cfg, on_cmd, on_ack_refused
+        self._on_cfg, self._on_cmd = on_cfg, on_cmd
+        self._telling = Telling(on_ack_refused, on_pack_refused)
         self._packs_changed = asyncio.Event()
         self._reports_changed = asyncio.Event()
         self._outbox_changed = asyncio.Event()
         self._failover_changed = asyncio.Event()
         self._to_settle: list[int] = []
-        self._state: bytes | None = None
+        self._state = state
         self._state_is_due = False
-        self._events: deque[bytes] = deque()
+        self._state_fails = False
+        self._events = Events()
         self._attempts = dict.fromkeys(self._links, 0)
         self._open: tuple[Link, Session] | None = None
         self._proven = False
@@ -82,9 +92,7 @@ class Delivery:
         self._interruptions = 0
         self._last_trouble = ""
         self._confirmed_at_s: float | None = None
-        self._events_dropped = 0
         self._acks_unreadable = 0
-        self._complained_at_s = float("-inf")
 
     def added_nowait(self, seqs: Iterable[int]) -> None:
         """The outbox has new packs that can be sent."""
@@ -93,15 +101,14 @@ class Delivery:
             self._packs_changed.set()
         self._look_at_outbox()
 
-    def report_nowait(self, kind: Report, payload: bytes) -> None:
-        """Report a state (the last one wins) or an event (the oldest makes room) as soon as a link takes it."""
-        if kind is Report.STATE:
-            self._state, self._state_is_due = payload, True
-        else:
-            if len(self._events) >= limits.EVENTS_MAX:
-                self._events.popleft()
-                self._events_dropped += 1
-            self._events.append(payload)
+    def state_changed_nowait(self) -> None:
+        """Publish how the device is as soon as a link takes it: as it is then."""
+        self._state_is_due = True
+        self._reports_changed.set()
+
+    def report_nowait(self, event: bytes, *, is_answer: bool) -> None:
+        """Report an event as soon as a link takes it. An answer to a command makes room for none."""
+        self._events.add(event, is_answer=is_answer)
         self._reports_changed.set()
 
     async def run(self) -> Never:
@@ -112,11 +119,13 @@ class Delivery:
             while True:
                 name = self._failover.choose(self._now_s())
                 serving = group.create_task(self._serve(self._links[name]), name=f"uplink {name}")
-                while self._failover.choose(self._now_s()) == name:
+                serving.add_done_callback(lambda _: self._failover_changed.set())  # whatever ends it, it begins anew
+                while self._failover.choose(self._now_s()) == name and not serving.done():
                     self._failover_changed.clear()
                     await self._wait(self._failover_changed, self._failover.wake_at_s())
-                serving.cancel()
-                await asyncio.wait([serving])
+                while not serving.done():
+                    serving.cancel()
+                    await asyncio.wait([serving], timeout=limits.LEAVING_S)
                 _LOG.warning("uplink_changed", extra={"left": name, "link": self._failover.link})
 
     def statistics(self) -> DeliveryStatistics:
@@ -126,9 +135,10 @@ class Delivery:
             self._connects,
             self._interruptions,
             self._last_trouble,
+            self._telling.last_refusal,
             self._confirmed_at_s,
             len(self._events),
-            self._events_dropped,
+            self._events.dropped,
             self._acks_unreadable,
             self._courier.statistics(),
             self._failover.statistics(),
@@ -144,7 +154,8 @@ class Delivery:
             except* UplinkError as errors:
                 self._interruptions += 1
                 self._last_trouble = str(_first(errors))
-                _LOG.info("uplink_interrupted", extra={"link": link.name, "reason": self._last_trouble})
+                self._telling.interrupted(link.name, self._last_trouble)
+            _end_if_cancelled()
             if self._proven or self._now_s() - opened_at_s >= limits.PROVEN_S:
                 self._attempts[link.name] = 0
             pause_s = backoff_s(self._attempts[link.name], self._seed, limits.RETRY_S, limits.RETRY_MAX_S)
@@ -157,15 +168,16 @@ class Delivery:
         async with link.open() as session:
             self._connects += 1
             self._open = link, session
+            self._telling.opened(link.name, speaks=session.conversation is not None)
             self._failover.connected(outstanding=self._courier.outstanding)
-            self._state_is_due = self._state is not None
+            self._state_is_due = True
             self._join(link, session)
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._send(link, session), name=f"uplink {link.name} sends")
                     if session.conversation is not None:
                         group.create_task(self._hear(session.conversation), name=f"uplink {link.name} hears")
                         group.create_task(self._report(session.conversation), name=f"uplink {link.name} reports")
+                    await self._send(link, session)  # here and not as a task: see _end_if_cancelled
             finally:
                 self._open = None
                 self._courier.disconnected()
@@ -210,9 +222,11 @@ class Delivery:
         match outcome:
             case Handed():
                 courier.sent(seq, self._now_s())
+                self._telling.handed(self._now_s())
             case Stored() if courier.settled(seq):
                 self._confirm(courier, [seq])
             case Refused(reason) if courier.refused(seq, reason):
+                self._telling.pack_refused(seq, reason, self._now_s())
                 self._confirm(courier, [seq])
             case Later(pause_s, reason):
                 self._last_trouble = f"the server wants {seq} later: {reason}"
@@ -230,28 +244,27 @@ class Delivery:
                     self._on_cmd(heard.payload)
 
     def _acknowledge(self, payload: bytes) -> None:
+        self._telling.acknowledged()
         try:
-            settled = self._courier.acknowledged(decode_acknowledgement(payload))
+            ack = decode_acknowledgement(payload)
         except AcknowledgementError as error:
             self._acks_unreadable += 1
-            self._complain(f"it cannot be read: {error}")
+            self._telling.ack_refused(f"it cannot be read: {error}", self._now_s())
             return
+        settled = self._courier.acknowledged(ack)
         if isinstance(settled, AckRefused):
-            self._complain(settled.reason)
+            self._telling.ack_refused(settled.reason, self._now_s())
         elif settled:
+            for one in ack.refused:
+                if one.seq in settled:
+                    self._telling.pack_refused(one.seq, one.reason, self._now_s(), one.detail)
             self._confirm(self._courier, settled)
             self._packs_changed.set()
-
-    def _complain(self, reason: str) -> None:
-        _LOG.warning("acknowledgement_refused", extra={"reason": reason})
-        now_s = self._now_s()
-        if now_s - self._complained_at_s >= limits.ACK_COMPLAINT_S:
-            self._complained_at_s = now_s
-            self._on_ack_refused(reason)
 
     def _confirm(self, courier: Courier, seqs: list[int]) -> None:
         self._confirmed_at_s = self._now_s()
         self._proven = True
+        self._telling.confirmed()
         self._failover.confirmed()
         self._failover_changed.set()
         if courier is self._courier:  # else these numbers are of a file that is gone
@@ -276,7 +289,7 @@ class Delivery:
             seqs, self._to_settle = self._to_settle, []
             if seqs:
                 faultpoint("edge.before_settle")
-                await self._outbox.settle(seqs)
+                await self._outbox.settle(seqs, epoch=self._courier.epoch)
                 faultpoint("edge.after_settle")
             else:
                 self._outbox_changed.clear()
@@ -298,20 +311,39 @@ class Delivery:
     async def _report(self, conversation: Conversation) -> Never:
         while True:
             self._reports_changed.clear()
-            if self._state_is_due and self._state is not None:
+            event = self._events.first()
+            if self._state_is_due:
                 self._state_is_due = False
-                try:
-                    await conversation.report(Report.STATE, self._state)
-                except BaseException:  # also cancellation, which is how a broken connection ends this task
-                    self._state_is_due = True
-                    raise
-            elif self._events:
-                event = self._events[0]
-                await conversation.report(Report.EVENT, event)
-                if self._events and self._events[0] is event:  # else it had to make room meanwhile
-                    self._events.popleft()
+                await self._report_state(conversation)
+            elif event is not None:
+                await conversation.report(Report.EVENT, event.payload)
+                self._events.sent(event)
             else:
                 await self._reports_changed.wait()
+
+    async def _report_state(self, conversation: Conversation) -> None:
+        payload = self._state_now()
+        if payload is None:
+            return
+        try:
+            await conversation.report(Report.STATE, payload)
+        except BaseException:  # also cancellation, which is how a broken connection ends this task
+            self._state_is_due = True
+            raise
+
+    def _state_now(self) -> bytes | None:
+        """How the device is; a state that cannot be told is no reason to deliver nothing."""
+        if self._state is None:
+            return None
+        try:
+            payload = self._state()
+        except Exception:  # noqa: BLE001 - it asks every room, and any may fail
+            if not self._state_fails:
+                _LOG.exception("state_unavailable")
+            self._state_fails = True
+            return None
+        self._state_fails = False
+        return payload
 
     def _owe(self) -> None:
         self._failover.owes(self._now_s())
@@ -331,3 +363,14 @@ def _first(errors: BaseExceptionGroup[UplinkError]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _end_if_cancelled() -> None:
+    """Raise the cancellation that a TaskGroup forgot: in Python 3.11 a child's error that comes with it wins.
+
+    A group takes back the cancellation with which it ended its own body, but before Python 3.13 not the one with which
+    it ended its `__aexit__`: each body here waits, so that what is left was asked for from outside.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -4,7 +4,7 @@ from typing import Final
 
 MQTT_WINDOW_PACKS: Final = 32
 """Packs that are with the broker and not yet confirmed by the store. With one acknowledgement a second this
-drains some thirty packs a second, and no outage makes the broker hold more than this of one device."""
+drains 24 packs a second beside live ones, and no outage makes the broker hold more than this of one device."""
 MQTT_AT_ONCE: Final = 8
 """Publishes that wait for their PUBACK at one time: a link of 300 ms still drains 25 packs a second."""
 COAP_WINDOW_PACKS: Final = 1
@@ -20,9 +20,20 @@ ACK_PATIENCE_MAX_S: Final = 60.0
 """The longest pause between probes while the store says nothing."""
 RESEND_BURST_PACKS: Final = 8
 """How many unconfirmed packs a sign of life lets us repeat, so that recovery is paced by acknowledgements."""
+PASSED_OVER_REPEATS: Final = 3
+"""A pack that was repeated so often, each time with an acknowledgement afterwards that does not name it, steps aside:
+an acknowledgement names sixteen ranges at most, and what lies outside of them would hold its place for ever."""
+PASSED_OVER_S: Final = 60.0
+PASSED_OVER_MAX_S: Final = 3_600.0
+"""First and longest pause between two tries of packs that stepped aside, one at each."""
 REASONS_MAX: Final = 16
 REASON_LENGTH_MAX: Final = 200
 """What a server says why it refuses is kept, but not without bound."""
+
+REFUSAL_S: Final = 60.0
+"""The same reason of a refusal is told so often at most."""
+UNHEARD_S: Final = 120.0
+"""A broker that has taken packs for so long, and nobody ever acknowledged one: that is told."""
 
 RETRY_S: Final = 2.0
 RETRY_MAX_S: Final = 60.0
@@ -55,6 +66,9 @@ MQTT_KEEPALIVE_S: Final = 45
 MQTT_HEARD_MAX: Final = 64
 """Messages that came and were not looked at; further ones are not kept. Acknowledgements are cumulative."""
 
+TCP_SEGMENT_BYTES: Final = 1_220
+"""1,280, which every IPv6 link carries (RFC 8200 section 5), less the headers of IPv6 and TCP."""
+
 COAP_MAX_RETRANSMIT: Final = 2
 """RFC 7252 section 4.8 allows fewer than 4: the outbox retries for ever, with its own, jittered pause."""
 COAP_ANSWER_S: Final = 30.0
@@ -63,8 +77,11 @@ COAP_LARGE_ANSWER_S: Final = 120.0
 """The same where a pack travels in blocks, each with its own retransmissions."""
 COAP_DATAGRAM_BYTES: Final = 1_024
 
+LEAVING_S: Final = 5.0
+"""How long a link that is left may take to close before it is told once more; longer than its goodbye."""
+
 EVENTS_MAX: Final = 256
-"""Events that wait for a link which takes them; the oldest makes room and is counted."""
+"""Events that wait for a link which takes them; the oldest makes room and is counted, answers to commands last."""
 REPORT_BYTES_MAX: Final = 16 * 1024
 ACK_COMPLAINT_S: Final = 60.0
 """The shortest time between two complaints about acknowledgements: a hostile flood gets no flood in return."""

@@ -9,7 +9,9 @@ said again.
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 import aiomqtt
@@ -43,8 +45,9 @@ class MqttLink:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator["MqttSession"]:
         """Connect and subscribe; raises UplinkError."""
+        address = await self._resolver.next_address()
         client = aiomqtt.Client(
-            await self._resolver.next_address(),
+            address,
             self._port,
             identifier=self._device.urn,
             clean_session=True,
@@ -53,7 +56,8 @@ class MqttLink:
             max_queued_incoming_messages=limits.MQTT_HEARD_MAX,
             logger=_PAHO_LOG,
         )
-        client._client.connect_timeout = limits.MQTT_CONNECT_S  # noqa: SLF001 - aiomqtt has no setting for it
+        paho = client._client  # noqa: SLF001 - aiomqtt has no setting for how to connect
+        paho._create_socket_connection = partial(_dial, address, self._port)  # type: ignore[method-assign]  # noqa: SLF001 - nor has paho
         try:
             await _connect(client)
         except aiomqtt.MqttError as error:
@@ -128,6 +132,23 @@ class MqttSession:
             await self._client.publish(topic, payload, qos=1, retain=retain)
         except aiomqtt.MqttError as error:
             raise UplinkError(f"the broker did not confirm a message on {topic}; it is sent again") from error
+
+
+def _dial(address: str, port: int) -> socket.socket:
+    """Connect with segments that every IPv6 path carries, both ways: the SYN tells the broker the same.
+
+    Where a small MTU is on the way and ICMPv6 "too big" is lost, larger ones would vanish for ever.
+    """
+    family, kind, protocol, _, where = socket.getaddrinfo(address, port, socket.AF_INET6, socket.SOCK_STREAM)[0]
+    dialled = socket.socket(family, kind, protocol)
+    try:
+        dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, limits.TCP_SEGMENT_BYTES)
+        dialled.settimeout(limits.MQTT_CONNECT_S)
+        dialled.connect(where)
+    except BaseException:
+        dialled.close()
+        raise
+    return dialled
 
 
 async def _connect(client: aiomqtt.Client) -> None:

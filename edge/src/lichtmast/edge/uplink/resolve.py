@@ -1,6 +1,7 @@
 """From a host name to IPv6 addresses, anew at each attempt: addresses change while an agent runs for years.
 
-Only AAAA is asked for. A resolver that hangs costs one sleeping thread, never the event loop and never a second thread.
+While the resolver is silent or knows nothing, those that it told last are tried. Only AAAA is asked for. A resolver
+that hangs costs one sleeping thread, never the event loop and never a second thread.
 """
 
 import asyncio
@@ -22,10 +23,17 @@ class Resolver:
         self._host = host
         self._is_owed_an_answer = False
         self._attempts = 0
+        self._told_last: list[str] = []
 
     async def next_address(self) -> str:
         """An IPv6 literal, with its zone where it has one, without brackets. Raises UplinkError."""
-        addresses = _ask(self._host, numeric=True) if ":" in self._host else await self._ask_in_thread()
+        try:
+            addresses = _ask(self._host, numeric=True) if ":" in self._host else await self._ask_in_thread()
+        except UplinkError:
+            if not self._told_last:
+                raise
+            addresses = self._told_last
+        self._told_last = addresses
         self._attempts += 1
         return addresses[(self._attempts - 1) % len(addresses)]
 

@@ -7,9 +7,10 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from ipaddress import IPv6Address
-from socket import AF_INET6, SOCK_DGRAM, SOCK_STREAM, SocketKind, socket
+from socket import AF_INET6, IPPROTO_TCP, SOCK_DGRAM, SOCK_STREAM, TCP_MAXSEG, SocketKind, socket
 from typing import Final, Protocol
 
+from lichtmast.firmware_sim import limits
 from lichtmast.firmware_sim.device import Stray, VirtualDevice
 from lichtmast.firmware_sim.outbox import Waiting
 
@@ -125,9 +126,14 @@ def open_socket(kind: SocketKind, source: IPv6Address | None) -> socket:
 
 
 async def open_stream(factory: Callable[[], asyncio.Protocol], server: Address, source: IPv6Address | None) -> None:
-    """Connect by TCP; the protocol is told its transport. Raises OSError."""
+    """Connect by TCP; the protocol is told its transport. Raises OSError.
+
+    In segments that every IPv6 path carries, both ways: where a small MTU is on the way and ICMPv6 "too big" is lost,
+    larger ones would vanish for ever.
+    """
     made = open_socket(SOCK_STREAM, source)
     try:
+        made.setsockopt(IPPROTO_TCP, TCP_MAXSEG, limits.TCP_SEGMENT_BYTES)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(made, server)
         await loop.create_connection(factory, sock=made)

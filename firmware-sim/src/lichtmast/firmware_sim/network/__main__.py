@@ -20,6 +20,8 @@ def main() -> int:
     for transport in ("tcp", "udp"):
         parser.add_argument(f"--{transport}", type=int, action="append", default=[], metavar="PORT")
     asked = parser.parse_args()
+    if not asked.tcp and not asked.udp:
+        parser.error("give --tcp PORT or --udp PORT, or both")
     # Blocked before the relay starts, so that Ctrl-C ends this program and not the process under it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:

@@ -34,6 +34,11 @@ class TcpRelay:
         return port
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # The relay's end cancels this. Python 3.11 asks the task for its exception, and a cancelled one raises there.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._join(reader, writer)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target, limit=limits.CHUNK_BYTES)
         except OSError:

@@ -1,18 +1,24 @@
 """`lichtmast audit`: draw up the books and say whether they balance."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from lichtmast.store import DuckStore
 from lichtmast.suite.audit import audit as draw_up
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
 from lichtmast.suite.folder import Folder
+from lichtmast.suite.refused import refused_line
 from lichtmast.suite.remote import Remote
 
-SHOWN_MAX = 40
+SHOWN_MAX: Final = 40
+DEVICE_WIDTH_MIN: Final = 32
+"""Of the column, where a name is that long: with the figures it fits 80 columns."""
+_FIGURES: Final = ("stored", "quarantined", "duplicates", "dropped", "missing")
 
 
 def audit(data: DataOption = None, *, as_json: JsonOption = False) -> None:
@@ -39,24 +45,17 @@ def audit(data: DataOption = None, *, as_json: JsonOption = False) -> None:
 
 
 def _show(told: dict[str, Any]) -> None:
-    table = Table("device", "hour (UTC)", "sent", "stored", "quarantined", "duplicates", "readings")
-    for account in told["accounts"][-SHOWN_MAX:]:
-        sent = account["stored"] + account["quarantined"] + account["duplicates"]
-        table.add_row(
-            *(str(one) for one in (account["device"], account["hour"], sent, account["stored"])),
-            *(str(account[name]) for name in ("quarantined", "duplicates", "readings")),
-        )
-    console.print(table)
-    if len(told["accounts"]) > SHOWN_MAX:
-        console.print(f"the last {SHOWN_MAX} of {len(told['accounts'])} lines; all are in --json")
-    for one in told["missing_packs"][:SHOWN_MAX]:
-        console.print(f"missing: {one['device']} epoch {one['epoch']} seq {one['first']}..{one['last']}")
-    for device, count in list(told["dropped_by_device"].items())[:SHOWN_MAX]:
-        console.print(f"dropped: {device} declares {count} packs that it had to drop")
     console.print(
         f"sent {told['sent']} = stored {told['stored']} + quarantined {told['quarantined']} "
-        f"+ duplicates {told['duplicates']} + dropped {told['dropped']} + missing {told['missing']}"
+        f"+ duplicates {told['duplicates']} + dropped {told['dropped']} + missing {told['missing']}",
+        soft_wrap=True,
     )
+    _show_devices(_concerned(told))
+    _show_lines(
+        f"missing: {one['device']} epoch {one['epoch']} seq {one['first']}..{one['last']}"
+        for one in told["missing_packs"]
+    )
+    _show_lines(f"{one['device']}: {refused_line(one)}" for one in told["quarantined_by_reason"])
     if told["waiting"] is None:
         console.print(
             "The log was not asked, as Lichtmast is not running: it may hold messages that are not stored yet."
@@ -66,3 +65,49 @@ def _show(told: dict[str, Any]) -> None:
     for fault in told["faults"]:
         console.print(f"[bold red]fault[/]: {fault}")
     console.print("The books balance." if told["balanced"] else "The books do not balance.")
+
+
+def _concerned(told: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """The figures of each device with packs in quarantine, dropped or missing."""
+    devices: dict[str, dict[str, int]] = {}
+
+    def add(device: str, name: str, count: int) -> None:
+        devices.setdefault(device, dict.fromkeys(_FIGURES, 0))[name] += count
+
+    for account in told["accounts"]:
+        for name in ("stored", "quarantined", "duplicates"):
+            add(account["device"], name, account[name])
+    for device, count in told["dropped_by_device"].items():
+        add(device, "dropped", count)
+    for one in told["missing_packs"]:
+        add(one["device"], "missing", one["last"] - one["first"] + 1)
+    return {
+        device: figures
+        for device, figures in sorted(devices.items())
+        if figures["quarantined"] or figures["dropped"] or figures["missing"]
+    }
+
+
+def _show_devices(devices: dict[str, dict[str, int]]) -> None:
+    """A table that fits 80 columns."""
+    if not devices:
+        return
+    shown = dict(list(devices.items())[:SHOWN_MAX])
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("device", no_wrap=True, min_width=min(max(map(len, shown)), DEVICE_WIDTH_MIN))
+    for name in _FIGURES:
+        table.add_column(name, justify="right", no_wrap=True)
+    for device, figures in shown.items():
+        table.add_row(Text(device), *(str(figures[name]) for name in _FIGURES))
+    console.print(table)
+    if len(devices) > SHOWN_MAX:
+        console.print(f"{SHOWN_MAX} of {len(devices)} such devices; all are in --json")
+
+
+def _show_lines(lines: Iterable[str]) -> None:
+    """The first of them, one line each however narrow the terminal is."""
+    told = list(lines)
+    for line in told[:SHOWN_MAX]:
+        console.print(line, markup=False, soft_wrap=True)
+    if len(told) > SHOWN_MAX:
+        console.print(f"and {len(told) - SHOWN_MAX} more such lines, in --json")

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -16,11 +17,14 @@ from lichtmast.suite.commands.output import DataOption, JsonOption, console, pri
 from lichtmast.suite.errors import DeviceOrderError, OperatorError
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.operator_devices import WAIT_MAX_S
+from lichtmast.suite.refused import refused_line
 from lichtmast.suite.remote import Remote
 from lichtmast.wire import DeviceId
 from lichtmast.wire.twin import Command, Dim, Identify, Order, Reboot, decode_desired
 
 WAIT_S: Final = 30.0
+_AGES: Final = ((2 * 86_400, 86_400, "days"), (2 * 3_600, 3_600, "h"), (60, 60, "min"), (0, 1, "s"))
+"""From which age on in seconds, in which unit, and its name."""
 _MOMENTS: Final = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 app = typer.Typer(name="device", no_args_is_help=True, help="Register, configure, command and see one device.")
@@ -115,17 +119,21 @@ def command(  # noqa: PLR0913 - one parameter an option
 
 @app.command()
 def show(device: DeviceArgument, data: DataOption = None, *, as_json: JsonOption = False) -> None:
-    """Show the last state and events that a device reported, and how far its packs are acknowledged."""
+    """Show the last state and events that a device reported, and how far its packs are acknowledged, or why refused."""
     told = _running(data).get(f"/devices/{DeviceId.parse(device)}")
     if as_json:
         print_json(told)
         return
     state = told["state"]
-    console.print(f"state: {_line(state) if state else 'none was reported'}", markup=False)
+    console.print(f"state: {_as_of(state['received']) if state else 'none was reported'}", markup=False)
+    for line in _figures({name: value for name, value in (state or {}).items() if name != "received"}):
+        console.print(line, markup=False, soft_wrap=True)
     for event in told["events"]:
         console.print(f"event: {_line(event)}", markup=False)
     for one in told["acknowledged"]:
         console.print(f"epoch {one['epoch']}: 1 to {one['upto']} acknowledged, the last pack is {one['last']}")
+    for one in told["quarantined_by_reason"]:
+        console.print(refused_line(one), markup=False, soft_wrap=True)
 
 
 def _order(
@@ -141,6 +149,26 @@ def _order(
     if is_identify:
         return Identify(target=target) if seconds is None else Identify(seconds, target)
     return Reboot()
+
+
+def _as_of(received: str) -> str:
+    """The UTC time of day, and how long ago that is: a state of last week looks like one of now."""
+    at = datetime.fromisoformat(received).astimezone(UTC)
+    age_s = max(int(now_us() / 1e6 - at.timestamp()), 0)
+    size_s, unit = next((size_s, unit) for from_s, size_s, unit in _AGES if age_s >= from_s)
+    return f"as of {at:%H:%M:%S} UTC ({age_s // size_s} {unit} ago)"
+
+
+def _figures(fields: dict[str, Any], indent: str = "  ") -> Iterator[str]:
+    """One figure a line; groups follow, each below its name."""
+    groups = {name: value for name, value in fields.items() if isinstance(value, dict)}
+    for name, value in fields.items():
+        if name not in groups:
+            yield f"{indent}{name} {value if isinstance(value, str) else json.dumps(value)}"
+    for name, group in groups.items():
+        if group:
+            yield f"{indent}{name}"
+            yield from _figures(group, indent + "  ")
 
 
 def _line(document: dict[str, Any]) -> str:

@@ -78,7 +78,8 @@ def assets_of(folder: Folder, tenant: str) -> list[tuple[str, float, float]]:
     if not assets:
         raise SuiteError(
             f"the register of {folder.path} has no lamppost of {tenant}; "
-            "import some, or name a GeoJSON file in the scenario"
+            f"import some with: lichtmast import geojson FILE --tenant {tenant} --data {folder.path}, "
+            'or name a GeoJSON file in the scenario: assets = "FILE"'
         )
     return assets
 
@@ -88,6 +89,8 @@ def _endpoint(text: str | None, option: str) -> Endpoint | None:
     if text is None:
         return None
     host, _, port = text.rpartition(":")
+    if host.strip("[]").replace(".", "").isdecimal():
+        raise SuiteError(f"{option} {text} is no IPv6 address, and Lichtmast speaks IPv6 only; write [::1]:{port}")
     if not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX or (":" in host) != host.startswith("["):
         raise SuiteError(f"{option} {text} is not [HOST]:PORT, such as [::1]:1883")
     return host.strip("[]"), int(port)
