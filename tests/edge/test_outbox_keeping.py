@@ -308,3 +308,14 @@ def test_a_file_of_a_newer_agent_still_opens(path: Path, clock: StillClock) -> N
     again = open_outbox(path, clock)
     assert (again.next_seq, again.statistics().files_replaced) == (2, 0)
     again.close()
+
+
+def test_disk_that_was_claimed_is_never_given_back(path: Path, clock: StillClock) -> None:
+    """A checkpoint of SQLite's cuts it off; on a disk that has filled up meanwhile it would be gone for good."""
+    outbox = open_outbox(path, clock, OutboxSettings(bytes_max=262_144))
+    sizes = []
+    for number in range(60):
+        outbox.put([draft(float(number), at_s=clock.now_s)], clock.stamp(error_s=0.0))
+        sizes.append(path.stat().st_size)
+    outbox.close()
+    assert sizes == sorted(sizes)

@@ -360,7 +360,7 @@ def test_f19_a_configuration_that_is_cut_is_noticed_and_the_settings_are_in_forc
         assert scene.agent.stop() == 0
 
 
-@pytest.mark.parametrize("flips", [2, pytest.param(40, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("flips", [2, pytest.param(40, marks=[pytest.mark.faults, pytest.mark.timeout(900)])])
 def test_f25_flipped_bits_in_the_outbox_are_found_told_and_declared(scene: Scene, flips: int) -> None:
     chance = random.Random(SEED)  # noqa: S311 - chooses places
     file = scene.agent.state / "outbox.sqlite"

@@ -125,6 +125,7 @@ class Storage:
         self.path = path
         log_bytes = log_bytes_of(bytes_max)
         self._log_bytes = log_bytes
+        self._claimed_bytes = 0
         self.pages_max = max(limits.PAGES_MIN, (bytes_max - log_bytes) // limits.PAGE_BYTES)
         with broken_by(path):
             if log_is_damaged(log_path(path)):
@@ -189,6 +190,10 @@ class Storage:
                 with contextlib.suppress(sqlite3.Error):
                     self.connection.execute("ROLLBACK")
                 raise
+            # A checkpoint of its own cuts off the disk that was claimed; a full one would not give it again later.
+            if os.fstat(self._handle).st_size < self._claimed_bytes:
+                with contextlib.suppress(OSError):
+                    os.posix_fallocate(self._handle, 0, self._claimed_bytes)
             # SQLite keeps quiet about an automatic checkpoint that fails; the log would grow without end.
             log = log_path(self.path)
             if log.exists() and log.stat().st_size > 2 * self._log_bytes:
@@ -216,9 +221,11 @@ class Storage:
         roomy = min(self.pages_max, -(-pages // limits.GROWTH_PAGES) * limits.GROWTH_PAGES)
         for wanted in (roomy, pages):
             if os.fstat(self._handle).st_size >= pages * limits.PAGE_BYTES:
-                return
+                break
             with contextlib.suppress(OSError):  # The disk is full for this much; the policy decides what goes.
                 os.posix_fallocate(self._handle, 0, wanted * limits.PAGE_BYTES)
+        # What fails may have claimed a part.
+        self._claimed_bytes = os.fstat(self._handle).st_size // limits.PAGE_BYTES * limits.PAGE_BYTES
 
     def file_bytes(self) -> int:
         """What the files take of the disk."""
