@@ -14,7 +14,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     with socket.create_server((HOST, 0), family=socket.AF_INET6) as taken:
         ports = Ports.free()
         server = Server(tmp_path, Ports(taken.getsockname()[1], ports.mqtt, ports.coap))
-        with pytest.raises(UnderTestError, match=r"(?s)lichtmast up did not start:.*in use"):
+        with pytest.raises(UnderTestError, match=r"(?s)lichtmast up did not start:.*another port with --http-port"):
             server.start()
     server.stop()
 
