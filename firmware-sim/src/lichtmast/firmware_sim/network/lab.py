@@ -20,6 +20,7 @@ import secrets
 import socket
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any, Final, Literal, Self, overload
@@ -35,7 +36,7 @@ Transport = Literal["tcp", "udp"]
 _SUBNETS_MAX: Final = 0xFFFF
 
 
-class Network:
+class Network(ABC):
     """What both carriers are: an edge, a core, and a schedule of impairments between them.
 
     Use it by `async with`, or by `with` in code that does not await.
@@ -83,14 +84,15 @@ class Network:
         """What was done to packets so far."""
         return NetworkCounts.from_table(self._ask({"counts": None})["counts"])
 
+    @abstractmethod
     def endpoint(self, transport: Transport, port: int) -> tuple[str, int]:
         """The host and port that the edge dials to reach `port` of the core."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _start(self, stack: ExitStack) -> socket.socket:
-        raise NotImplementedError
+        """Begin to carry; what the carrier is asked goes through the socket."""
 
-    def _check(self, schedule: Schedule) -> None:
+    def _check(self, schedule: Schedule) -> None:  # noqa: B027 - a carrier that can do everything refuses nothing
         """Refuse what this carrier cannot do."""
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
