@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,6 +80,22 @@ class Positions:
 
     def digests_at(self, log_seq: int) -> list[int]:
         return self.digests.get(log_seq, [])
+
+
+def test_who_opens_an_empty_log_at_the_same_moment_finds_room_for_its_streams(tmp_path: Path) -> None:
+    """As pipeline and door do at the first start, where the disk is so small that the streams have a share of it."""
+
+    async def scene() -> None:
+        share = LogSettings(readings_bytes_max=shutil.disk_usage(tmp_path).free * 2 // 5)
+        async with Broker(BrokerSettings(tmp_path, mqtt_port=0)) as broker, AsyncExitStack() as stack:
+            supervising = asyncio.create_task(broker.supervise())
+            logs = [Log(broker.client_url, broker.user, broker.password, share) for _ in range(6)]
+            opened = await asyncio.gather(*map(stack.enter_async_context, logs))
+            assert [await one.append(SUBJECT, b"x") for one in opened] == [1, 2, 3, 4, 5, 6]
+            await broker.stop()
+            await supervising
+
+    asyncio.run(scene())
 
 
 def test_the_broker_comes_back_on_its_ports_and_has_what_it_acknowledged(tmp_path: Path) -> None:

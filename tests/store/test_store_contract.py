@@ -215,6 +215,21 @@ def test_dropped_are_the_declared_numbers_that_never_arrived(any_store: Store, b
     ]
 
 
+def test_numbers_that_came_twice_fill_no_hole(any_store: Store, batches: Make) -> None:
+    """The smallest that once did: what is never missed is never sent again, and a declared number was not counted."""
+    came = [16, 10, 5, 4, 26, 9, 18, 23, 26, 20, 29, 5, 10, 4, 24, 3, 29, 28, 22, 11, 16, 18, 4, 12]
+    packs = [
+        ("gm0402/a-1", 1, seq, Outcome.DUPLICATE if seq in came[:at] else STORED, 0) for at, seq in enumerate(came)
+    ]
+    any_store.commit(batches([], packs, drops=[("gm0402/a-1", 2, 1, 1), ("gm0402/a-1", 1, 17, 17)]))
+    flat = [3, 5, 9, 12, 16, 18, 20, 20, 22, 24, 26, 26, 28, 29]
+    assert any_store.progress().to_pylist()[0] == {"device": "gm0402/a-1", "epoch": 1, "upto": 0, "ranges": flat}
+    assert [tuple(row.values()) for row in any_store.dropped().to_pylist()] == [
+        ("gm0402/a-1", 1, 17, 17),
+        ("gm0402/a-1", 2, 1, 1),
+    ]
+
+
 def test_a_million_declared_numbers_cost_one_line(store: DuckStore, batches: Make) -> None:
     store.commit(batches([], [("gm0402/a-1", 1, 2**53 - 1, STORED, 0)], drops=[("gm0402/a-1", 1, 1, 2**53 - 2)]))
     assert store.progress().to_pylist() == [{"device": "gm0402/a-1", "epoch": 1, "upto": 2**53 - 1, "ranges": []}]

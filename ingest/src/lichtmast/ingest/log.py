@@ -109,7 +109,11 @@ class Log:
         try:
             await self._js.streams.get(config.name)
         except _FAILURES:
-            await self._js.streams.create_or_update(config)
+            try:
+                await self._js.streams.create_or_update(config)
+            except _FAILURES:
+                # Two that make it at once count twice against the disk, and one is refused: then it is there.
+                await self._js.streams.get(config.name)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

@@ -18,7 +18,9 @@ SELECT count(*) FROM (
 )
 """
 
-# Most devices send without gaps: those become one piece each, and only the others are sorted number by number.
+# Most devices send without gaps: those become one piece each, and only the others are sorted number by number. A number
+# that came twice is a piece twice: the one that begins an island must be the first in both windows, and has the lower
+# reach. Else the island before takes it in, and all that is missing in between.
 _SPANS_SQL = """
 WITH fresh AS (
     SELECT device, epoch, seq FROM ({newer}) WHERE epoch IS NOT NULL AND seq IS NOT NULL
@@ -38,7 +40,7 @@ WITH fresh AS (
     )
 ), numbered AS (
     SELECT device, epoch, first, last, sum(CASE WHEN reach IS NULL OR first > reach + 1 THEN 1 ELSE 0 END) OVER (
-        PARTITION BY device, epoch ORDER BY first, last ROWS UNBOUNDED PRECEDING
+        PARTITION BY device, epoch ORDER BY first, last, reach NULLS FIRST ROWS UNBOUNDED PRECEDING
     ) AS island FROM reached
 )
 SELECT device, epoch, min(first) AS first, max(last) AS last FROM numbered GROUP BY device, epoch, island
