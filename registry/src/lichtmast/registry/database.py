@@ -17,7 +17,7 @@ from lichtmast.registry import schema
 from lichtmast.registry.errors import RegistryUnavailableError
 from lichtmast.registry.limits import BUSY_TIMEOUT_MS
 
-HEAD: Final = "0001"
+HEAD: Final = "0003"
 """The newest migration. A register that has it is opened without loading the migrations."""
 
 _WRITES: Final = "lichtmast_writes"
@@ -75,6 +75,7 @@ def _configure(connection: SqliteConnection, _record: object) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        "secure_delete = ON",  # what is erased, such as where an engineer stood, is overwritten
         "temp_store = FILE",  # staged import rows go to disk, not to memory
     ):
         connection.execute(f"PRAGMA {pragma}")

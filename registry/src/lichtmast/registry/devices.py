@@ -16,7 +16,7 @@ from lichtmast.registry.catalogue import CatalogueEntry
 from lichtmast.registry.directory import read_series
 from lichtmast.registry.errors import ConflictError, UnknownRecordError
 from lichtmast.registry.limits import DEVICES_PER_ASSET_MAX, LOOKUP_IDS_MAX
-from lichtmast.registry.records import DeviceStatus, RegisteredDevice
+from lichtmast.registry.records import TRANSITIONS, DeviceStatus, RegisteredDevice
 from lichtmast.wire.identity import DeviceId
 
 _Item = TypeVar("_Item")
@@ -215,6 +215,11 @@ def change_status(connection: Connection, device: StoredDevice, status: DeviceSt
         return False
     if device.status is DeviceStatus.RETIRED:
         raise ConflictError(f"device {device.device} is retired, which is final; register a new device instead")
+    if status not in TRANSITIONS[device.status]:
+        following = ", ".join(sorted(TRANSITIONS[device.status]))
+        raise ConflictError(
+            f"device {device.device} is {device.status.value}; it can become {following}, not {status.value}"
+        )
     if status is DeviceStatus.RETIRED and device.asset_id is not None:
         withdraw(connection, device, at_us)
     write_status(connection, device, status)

@@ -41,3 +41,32 @@ LONGITUDE_MIN, LONGITUDE_MAX = 3.2, 7.3
 LATITUDE_MIN, LATITUDE_MAX = 50.7, 53.7
 RD_X_MIN_M, RD_X_MAX_M = 7_000.0, 300_000.0
 RD_Y_MIN_M, RD_Y_MAX_M = 289_000.0, 629_000.0
+
+# The log of changes.
+ACTOR_CHARACTERS_MAX = 200
+EVENT_BYTES_MAX = 16 * 1024
+"""What an event says of before and after; a longer list is logged as a count and a digest."""
+AUDIT_BATCH_ROWS = 2_000
+"""Events in memory at a time while the log is verified or exported."""
+POSITION_RETENTION_US = 365 * 24 * 3600 * 1_000_000
+"""How long it is kept where an engineer stood when a device was claimed."""
+
+# Claims and certificates.
+CLAIM_HOURS_MAX = 24
+CLAIM_WRONG_KEYS_MAX = 5
+"""Enrolments with another key that a claim bears; the last of them locks it."""
+ENROLMENT_RETRY_S = 2
+"""When a node that nobody claimed yet may ask again, at the earliest."""
+RENEWAL_AGAIN_LIFE_FRACTION = 0.01
+"""A certificate younger than this part of its life is handed out again instead of a new one: the answer got lost."""
+CERTIFICATES_PER_HOUR_MAX = 4
+"""New ones for one device; asked more often, it gets the newest again, so that no device fills the issuance log."""
+ENDED_KEPT_US = 30 * 24 * 3600 * 1_000_000
+"""How long an ended certificate is still known at the doors: for a clock that was wrong when they asked."""
+ACCURACY_MAX_M = 100_000.0
+LABELS_PER_SHEET = 24
+"""Three columns of eight on A4."""
+PUBLIC_KEY_BYTES_MAX = 4096
+"""Of a public key's file; P-256 in PEM has 178."""
+LABELS_MAX = 10_000
+"""In one file."""

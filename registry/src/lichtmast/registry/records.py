@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import Final
 
 from lichtmast.wire.identity import DeviceId
 
@@ -19,6 +20,17 @@ class DeviceStatus(StrEnum):
     ACTIVE = "active"
     SUSPENDED = "suspended"
     RETIRED = "retired"
+
+
+TRANSITIONS: Final[Mapping[DeviceStatus, frozenset[DeviceStatus]]] = {
+    # To active without a claim: where nothing is secured, `lichtmast device add` puts a device in service by itself.
+    DeviceStatus.REGISTERED: frozenset({DeviceStatus.CLAIMED, DeviceStatus.ACTIVE, DeviceStatus.RETIRED}),
+    DeviceStatus.CLAIMED: frozenset({DeviceStatus.REGISTERED, DeviceStatus.ACTIVE, DeviceStatus.RETIRED}),
+    DeviceStatus.ACTIVE: frozenset({DeviceStatus.SUSPENDED, DeviceStatus.RETIRED}),
+    DeviceStatus.SUSPENDED: frozenset({DeviceStatus.ACTIVE, DeviceStatus.RETIRED}),
+    DeviceStatus.RETIRED: frozenset(),
+}
+"""Which status may follow which."""
 
 
 @dataclass(frozen=True, slots=True)

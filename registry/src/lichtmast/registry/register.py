@@ -4,20 +4,23 @@ Synchronous and safe to use from several threads; call it in a thread from async
 the same file. Holds no cache: whoever keeps a `Directory` compares `revision()`.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import time_ns
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, select
 
-from lichtmast.registry import catalogue, devices, reading, schema
+from lichtmast.registry import catalogue, changes, devices, reading, schema, tenants
+from lichtmast.registry.auditing import LOCAL_COMMAND, SYSTEM, Action, Actor, AuditLog, Event, append, append_all
 from lichtmast.registry.catalogue import CatalogueEntry
 from lichtmast.registry.database import bump, open_engine, revision_of, writing, writing_on
 from lichtmast.registry.devices import NewDevice
 from lichtmast.registry.directory import Directory, read_directory
 from lichtmast.registry.errors import UnknownRecordError
+from lichtmast.registry.identity import life_cycle
+from lichtmast.registry.identity.book import IdentityBook
 from lichtmast.registry.importing.report import ImportReport, ProblemLog
 from lichtmast.registry.importing.source import AssetSource, Progress
 from lichtmast.registry.importing.staging import ImportOrder, discard, merge, stage
@@ -35,7 +38,7 @@ from lichtmast.registry.records import (
     SensorRecord,
     TenantRecord,
 )
-from lichtmast.wire.identity import DeviceId, is_tenant
+from lichtmast.wire.identity import DeviceId
 from lichtmast.wire.profile import Profile, load_profiles
 
 
@@ -45,6 +48,8 @@ class Registry:
     def __init__(self, engine: Engine, profiles: Mapping[str, Profile]) -> None:
         self._engine = engine
         self._profiles = profiles
+        self.identity: Final = IdentityBook(engine, profiles)
+        self.audit_log: Final = AuditLog(engine)
 
     @classmethod
     def open(cls, path: Path, *, profiles: Mapping[str, Profile] | None = None) -> Self:
@@ -60,6 +65,11 @@ class Registry:
             if not current:
                 with writing(engine) as connection:
                     catalogue.synchronise(connection, known)
+                    versions = {key: profile.version for key, profile in known.items()}
+                    append(
+                        connection,
+                        Event(Action.CATALOGUE_UPDATED, "catalogue", "profiles", SYSTEM, _now_us(), after=versions),
+                    )
                     bump(connection)
         except BaseException:
             engine.dispose()
@@ -80,22 +90,17 @@ class Registry:
 
     # Changes.
 
-    def ensure_tenant(self, code: str, name: str | None = None) -> TenantRecord:
+    def ensure_tenant(
+        self, code: str, name: str | None = None, *, by: Actor = LOCAL_COMMAND, at_us: int | None = None
+    ) -> TenantRecord:
         """Add the tenant where it is missing; a name that is given replaces the one there. Raises ValueError."""
-        if not is_tenant(code):
-            raise ValueError(f"tenant {code[:60]!r} is not gm and four digits, as in gm0402")
-        t = schema.tenant
+        tenants.require_code(code)
+        moment_us = _now_us() if at_us is None else at_us
         with writing(self._engine) as connection:
-            row = connection.execute(select(t.c.id, t.c.code, t.c.name).where(t.c.code == code)).one_or_none()
-            if row is None:
-                connection.execute(insert(t).values(code=code, name=name))
+            tenant, is_change = tenants.ensure(connection, code, name, by, moment_us)
+            if is_change:
                 bump(connection)
-            elif name is not None and row.name != name:
-                connection.execute(update(t).where(t.c.id == row.id).values(name=name))
-                bump(connection)
-            else:
-                return TenantRecord(*row)
-            return TenantRecord(*connection.execute(select(t.c.id, t.c.code, t.c.name).where(t.c.code == code)).one())
+        return tenant
 
     def register_device(
         self,
@@ -105,17 +110,21 @@ class Registry:
         asset_id: int | None = None,
         at_us: int,
         status: DeviceStatus = DeviceStatus.REGISTERED,
+        by: Actor = LOCAL_COMMAND,
     ) -> RegisteredDevice:
         """Register one device; the same one again changes nothing. Raises UnknownRecordError or ConflictError."""
-        return self.register_devices([NewDevice(device, profile_key, asset_id, status)], at_us=at_us)[0]
+        return self.register_devices([NewDevice(device, profile_key, asset_id, status)], at_us=at_us, by=by)[0]
 
-    def register_devices(self, wanted: Sequence[NewDevice], *, at_us: int) -> list[RegisteredDevice]:
+    def register_devices(
+        self, wanted: Sequence[NewDevice], *, at_us: int, by: Actor = LOCAL_COMMAND
+    ) -> list[RegisteredDevice]:
         """Register all of them or none, in one transaction; the answers are in the order asked."""
         if not wanted:
             return []
         with writing(self._engine) as connection:
             answers, changed = devices.register(connection, self._catalogue(connection), wanted, at_us)
             if changed:
+                append_all(connection, changes.registered(wanted, answers, by, at_us))
                 bump(connection)
         return answers
 
@@ -127,6 +136,7 @@ class Registry:
         at_us: int,
         profile_key: str | None = None,
         status: DeviceStatus = DeviceStatus.ACTIVE,
+        by: Actor = LOCAL_COMMAND,
     ) -> RegisteredDevice:
         """Retire `old` and hang `new` (new or in stock) in its place; the asset's series go on.
 
@@ -138,25 +148,31 @@ class Registry:
             if profile_key is None:
                 profile_key = self._profile_of(connection, stored.sensor_id)
             wanted = NewDevice(new, profile_key, None, status)
-            answer = devices.replace(connection, known, stored, wanted, at_us)
+            answer = life_cycle.replace(connection, known, stored, wanted, by=by, at_us=at_us)
             bump(connection)
         return answer
 
-    def deploy_device(self, device: DeviceId, asset_id: int | None, *, at_us: int) -> RegisteredDevice:
+    def deploy_device(
+        self, device: DeviceId, asset_id: int | None, *, at_us: int, by: Actor = LOCAL_COMMAND
+    ) -> RegisteredDevice:
         """Hang a device on another asset, or on none. Raises UnknownRecordError or ConflictError."""
         with writing(self._engine) as connection:
             known = self._catalogue(connection)
-            if devices.move(connection, known, devices.find_device(connection, device), asset_id, at_us):
+            stored = devices.find_device(connection, device)
+            if life_cycle.move(connection, known, stored, asset_id, by=by, at_us=at_us):
                 bump(connection)
             return devices.describe(connection, known, [device], set())[0]
 
-    def set_device_status(self, device: DeviceId, status: DeviceStatus, *, at_us: int) -> None:
+    def set_device_status(
+        self, device: DeviceId, status: DeviceStatus, *, at_us: int, by: Actor = LOCAL_COMMAND
+    ) -> None:
         """Change the status; retired is final and takes the device off its asset.
 
         Raises UnknownRecordError or ConflictError.
         """
         with writing(self._engine) as connection:
-            if devices.change_status(connection, devices.find_device(connection, device), status, at_us):
+            stored = devices.find_device(connection, device)
+            if life_cycle.change_status(connection, stored, status, by=by, at_us=at_us):
                 bump(connection)
 
     def import_assets(
@@ -167,13 +183,14 @@ class Registry:
         dry_run: bool,
         progress: Progress | None = None,
         at_us: int | None = None,
+        by: Actor = LOCAL_COMMAND,
     ) -> ImportReport:
         """Bring the lampposts of a file in: all of them, or none where one row is wrong. A dry run reports the same.
 
         `progress` hears the bytes read and the bytes of the file. `at_us` is the moment to note, now where None.
         Raises UnknownRecordError, SourceUnreadableError.
         """
-        started_at_us = time_ns() // 1_000 if at_us is None else at_us
+        started_at_us = _now_us() if at_us is None else at_us
         problems = ProblemLog()
         with self._engine.connect() as connection:
             with connection.begin():
@@ -186,7 +203,10 @@ class Registry:
             try:
                 # A dry run only reads the register, so it takes no write lock.
                 with connection.begin() if dry_run else writing_on(connection):
-                    return merge(connection, order, problems, records)
+                    report = merge(connection, order, problems, records)
+                    if report.committed and report.added + report.updated:
+                        append(connection, changes.imported(order, report, by))
+                    return report
             finally:
                 discard(connection)
 
@@ -354,3 +374,7 @@ class Registry:
     def _profile_of(self, connection: Connection, sensor_id: int) -> str:
         s = schema.sensor.c
         return str(connection.execute(select(s.profile).where(s.id == sensor_id)).scalar_one())
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

@@ -9,6 +9,7 @@ Will not: know which devices exist, store anything, or send anything.
 from lichtmast.wire.acknowledgement import Acknowledgement, AcknowledgementError, Refused, decode_acknowledgement
 from lichtmast.wire.envelope import SENML_CBOR, SENML_JSON, Enclosed, EnvelopeError, disclose, enclose, enclosed_bytes
 from lichtmast.wire.identity import DeviceId, IdentityError
+from lichtmast.wire.label import Label, LabelError, parse_label, pin_text, spki_pin
 from lichtmast.wire.numbers import Numbers
 from lichtmast.wire.profile import Capability, Direction, Profile, ProfileError, ResultKind, load_profiles
 from lichtmast.wire.quality import Quality
@@ -32,6 +33,8 @@ __all__ = [
     "EncodingError",
     "EnvelopeError",
     "IdentityError",
+    "Label",
+    "LabelError",
     "Numbers",
     "Pack",
     "PackError",
@@ -52,6 +55,9 @@ __all__ = [
     "enclosed_bytes",
     "encode",
     "load_profiles",
+    "parse_label",
+    "pin_text",
     "resolve",
     "sniff",
+    "spki_pin",
 ]

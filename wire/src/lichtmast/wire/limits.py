@@ -49,3 +49,8 @@ ENVELOPE_BYTES_MAX = 900 * 1024
 
 ACK_RANGES_MAX = 16
 ACK_REFUSALS_MAX = 16
+
+PIN_BYTES = 16
+"""Of a key on a label: 128 bits of SHA-256, which nobody finds a second key for."""
+LABEL_CHARACTERS_MAX = 512
+"""The longest label has 108; a longer code is told what it is (two labels, an address) up to here."""

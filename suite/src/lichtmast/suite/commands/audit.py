@@ -1,7 +1,9 @@
-"""`lichtmast audit`: draw up the books and say whether they balance."""
+"""`lichtmast audit`: draw up the books and say whether they balance; with --log, whether the log of changes is."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -10,6 +12,7 @@ from rich.text import Text
 from lichtmast.store import DuckStore
 from lichtmast.suite.audit import audit as draw_up
 from lichtmast.suite.clock import now_us
+from lichtmast.suite.commands.audit_log import MOMENTS, audit_log
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.refused import refused_line
@@ -21,12 +24,30 @@ DEVICE_WIDTH_MIN: Final = 32
 _FIGURES: Final = ("stored", "quarantined", "duplicates", "dropped", "missing")
 
 
-def audit(data: DataOption = None, *, as_json: JsonOption = False) -> None:
+def audit(
+    data: DataOption = None,
+    *,
+    log: Annotated[bool, typer.Option("--log", help="Verify the log of changes instead, and show it.")] = False,
+    since: Annotated[
+        datetime | None, typer.Option(formats=MOMENTS, help="With --log: show events from then on, UTC.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="With --log: write all events to this file.", dir_okay=False)
+    ] = None,
+    expect: Annotated[
+        str | None, typer.Option(metavar="HASH", help="With --log: a head that was kept elsewhere must be in it.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Prove sent = stored + quarantined + duplicate + dropped, and name every missing pack.
 
     Works on a running Lichtmast (which first stores what its log still holds) and on a stopped one. Exit code 1 when
-    the books do not balance.
+    the books do not balance, or when the log of changes is not whole.
     """
+    if log:
+        raise typer.Exit(0 if audit_log(Folder.choose(data), since, export, expect, as_json=as_json) else 1)
+    if since is not None or export is not None or expect is not None:
+        raise typer.BadParameter("--since, --export and --expect belong to --log")
     folder = Folder.choose(data)
     remote = Remote.find(folder)
     if remote is not None:

@@ -1,4 +1,4 @@
-"""`lichtmast device`: register a device, configure it, give it a command, and see how it is."""
+"""`lichtmast device`: register a device, configure it, give it a command, and see how it is; its label and its life."""
 
 import json
 import secrets
@@ -13,9 +13,12 @@ from rich.markup import escape
 
 from lichtmast.registry import DeviceStatus, Registry
 from lichtmast.suite.clock import now_us
+from lichtmast.suite.commands import device_life
+from lichtmast.suite.commands.device_label import label
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
 from lichtmast.suite.errors import DeviceOrderError, OperatorError
 from lichtmast.suite.folder import Folder
+from lichtmast.suite.operator_actor import operator_actor
 from lichtmast.suite.operator_devices import WAIT_MAX_S
 from lichtmast.suite.refused import refused_line
 from lichtmast.suite.remote import Remote
@@ -27,7 +30,20 @@ _AGES: Final = ((2 * 86_400, 86_400, "days"), (2 * 3_600, 3_600, "h"), (60, 60, 
 """From which age on in seconds, in which unit, and its name."""
 _MOMENTS: Final = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
-app = typer.Typer(name="device", no_args_is_help=True, help="Register, configure, command and see one device.")
+app = typer.Typer(name="device", no_args_is_help=True, help="Register, claim, configure, command and see a device.")
+for one in (
+    label,
+    device_life.claim,
+    device_life.cancel,
+    device_life.replace,
+    device_life.move,
+    device_life.suspend,
+    device_life.resume,
+    device_life.retire,
+    device_life.revoke,
+    device_life.certificates,
+):
+    app.command()(one)
 
 DeviceArgument = Annotated[str, typer.Argument(metavar="TENANT/DEVICE", help="As in gm0402/lm-0001.")]
 
@@ -52,15 +68,15 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Register an active device; the same one again changes nothing. A running Lichtmast knows it on return."""
-    wanted = DeviceId.parse(device)
+    wanted, by = DeviceId.parse(device), operator_actor()
     folder = Folder.choose(data)
     with Registry.open(folder.registry) as registry:
-        registry.ensure_tenant(wanted.tenant)
+        registry.ensure_tenant(wanted.tenant, by=by)
         thing = None if asset is None else registry.thing_by_source_id(wanted.tenant, asset)
         if asset is not None and thing is None:
             raise DeviceOrderError(f"{wanted.tenant} has no lamppost {asset}; import it first, or leave --asset out")
         added = registry.register_device(
-            wanted, profile, asset_id=thing.id if thing else None, at_us=now_us(), status=DeviceStatus.ACTIVE
+            wanted, profile, asset_id=thing.id if thing else None, at_us=now_us(), status=DeviceStatus.ACTIVE, by=by
         )
     remote = Remote.find(folder)
     if remote is not None:
