@@ -18,6 +18,7 @@ async function bundle(name, entry, options = {}) {
 }
 
 await bundle("live.js", "src/live.ts");
+await bundle("access.js", "src/access.ts");
 await bundle("map.js", "src/map.ts");
 await bundle("site.css", "src/site.css");
 outputs.set("map.css", await readFile(join(maplibre, "maplibre-gl.css")));

@@ -5,7 +5,7 @@ Reads registry and store, never writes them. Will not sign people in or change a
 
 from lichtmast.api.app import create_app
 from lichtmast.api.live import Broadcaster, LiveBatch, LiveReading, Subscription
-from lichtmast.api.server import ServerError, open_socket, serve
+from lichtmast.api.server import ServerError, TlsFiles, open_socket, serve
 from lichtmast.api.settings import ApiSettings, SettingsError
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "ServerError",
     "SettingsError",
     "Subscription",
+    "TlsFiles",
     "create_app",
     "open_socket",
     "serve",

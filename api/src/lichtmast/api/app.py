@@ -15,10 +15,16 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import HTMLResponse, Response
 
 from lichtmast.api import limits
+from lichtmast.api.access.caller import found_caller
+from lichtmast.api.access.gate import Gate
+from lichtmast.api.access.parts import Parts
+from lichtmast.api.access.people_routes import people_routes
+from lichtmast.api.access.table import NEEDS, Table
 from lichtmast.api.catalogue import CatalogueKeeper
 from lichtmast.api.clock import wall_clock_us
 from lichtmast.api.live import Broadcaster
 from lichtmast.api.live_stream import LiveStream
+from lichtmast.api.management import Management
 from lichtmast.api.overview import OverviewKeeper
 from lichtmast.api.pages import Pages
 from lichtmast.api.problem import Problem, absent, malformed, problem_response
@@ -29,6 +35,8 @@ from lichtmast.api.static_files import STATIC_FOLDER, KeptFiles, find_assets
 from lichtmast.api.texts import Language
 from lichtmast.api.times import EPOCH
 from lichtmast.api.town_map import TownMap
+from lichtmast.api.v1.ground import Ground
+from lichtmast.api.v1.router import v1_router
 from lichtmast.api.workers import Workers
 from lichtmast.registry import Registry
 from lichtmast.store.port import ObservationStore
@@ -47,14 +55,19 @@ def create_app(
     *,
     log_lag: Callable[[], int | None] = lambda: None,
     clock_us: Callable[[], int] = wall_clock_us,
+    management: Management | None = None,
 ) -> FastAPI:
-    """The pages, SensorThings, live stream and health of one register and store.
+    """The pages, SensorThings, live stream and health of one register and store; signing in and /v1 by `management`.
 
     `log_lag` says how many messages of the log the store is behind (None where it is not known); it must not block.
     The application runs the broadcaster while it serves; whoever stops the server calls `broadcaster.close()` first
     (`lichtmast.api.serve` does).
     """
-    routes = _Routes(registry, store, broadcaster, settings, log_lag=log_lag, clock_us=clock_us)
+    routes = _Routes(
+        registry, store, broadcaster, settings, log_lag=log_lag, clock_us=clock_us, is_open=management is None
+    )
+    table = Table(NEEDS)
+    parts = None if management is None else Parts(management.people, settings, clock_us)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -79,12 +92,17 @@ def create_app(
         ("/.well-known/security.txt", routes.security_txt),
     ):
         app.add_route(path, endpoint, methods=_READ, include_in_schema=False)
+    if management is not None and parts is not None:
+        for method, path, handler in people_routes(parts, management.openid):
+            app.add_route(path, handler, methods=[method], include_in_schema=False)
+        app.include_router(v1_router(routes.ground(registry, management)))
     if STATIC_FOLDER.is_dir():
         app.mount("/static", KeptFiles(directory=STATIC_FOLDER), name="static")
     app.add_exception_handler(Problem, routes.on_problem)
     app.add_exception_handler(HTTPException, routes.on_http_error)
+    app.add_middleware(Gate, table=table, parts=parts)
     app.add_middleware(GZipMiddleware, minimum_size=_GZIP_BYTES_MIN)
-    app.add_middleware(Protection, settings=settings)
+    app.add_middleware(Protection, settings=settings, table=table)
     return app
 
 
@@ -100,17 +118,32 @@ class _Routes:
         *,
         log_lag: Callable[[], int | None],
         clock_us: Callable[[], int],
+        is_open: bool,
     ) -> None:
         self._store = store
         self._settings = settings
         self._log_lag = log_lag
         self._clock_us = clock_us
+        self._is_open = is_open
         self._workers = Workers(threads=settings.worker_threads, waiting_max=settings.requests_waiting_max)
         self._keeper = CatalogueKeeper(registry, check_interval_s=settings.catalogue_check_interval_s)
         self._overviews = OverviewKeeper(store, clock_us)
         self._pages = Pages(store, settings, find_assets())
         self._map = TownMap()
         self._live = LiveStream(self._keeper, store, broadcaster, self._workers, settings)
+
+    def ground(self, registry: Registry, management: Management) -> Ground:
+        """What the management routes stand on; they share the catalogue and the threads."""
+        return Ground(
+            registry,
+            self._store,
+            self._keeper.current,
+            self._workers,
+            self._clock_us,
+            management.authority,
+            management.server_certificates,
+            management.refusals,
+        )
 
     # Pages.
 
@@ -181,9 +214,14 @@ class _Routes:
 
     # The server itself.
 
-    async def health(self, _: Request) -> Response:
-        """Whether register and store answer, how far the store is, and how far behind the log."""
+    async def health(self, request: Request) -> Response:
+        """Whether register and store answer; to whoever is signed in, how far the store is and how far behind the log.
+
+        Where nobody can sign in, which is on loopback alone, everybody is told.
+        """
         offset = await self._workers.run(self._health_now)
+        if not self._is_open and found_caller(request) is None:
+            return _json_response({"status": "ok"})
         return _json_response({"status": "ok", "log_offset": offset, "log_lag": self._log_lag()})
 
     def _health_now(self) -> int:

@@ -10,6 +10,44 @@ HEADER_BYTES_MAX: Final = 16 * 1024
 BODY_BYTES_MAX: Final = 0
 """Everything here is read with GET; a body is refused before it is read."""
 CONNECTIONS_MAX: Final = 1_000
+REQUEST_TIMEOUT_S: Final = 15.0
+"""What a client may take to send one request whole, headers and body."""
+
+# TLS.
+TLS_HANDSHAKE_TIMEOUT_S: Final = 10.0
+TLS_CLOSE_TIMEOUT_S: Final = 1.0
+"""What a client may take to answer that we close; many never do, and the end of the server waits for them."""
+TLS_HANDSHAKES_MAX: Final = 256
+"""Handshakes that may be going on at one time; the next connection is closed."""
+CONNECTIONS_OF_NETWORK_MAX: Final = 400
+"""Connections from one /64, those that shake hands included."""
+
+# EST: who asks has shown nothing yet, so everything is small.
+EST_BODY_BYTES_MAX: Final = 8 * 1024
+"""A certificate request of ours has about 500 bytes of base64."""
+EST_NETWORK_BURST, EST_NETWORK_PER_S = 60, 6.0
+"""Requests of one /64: so many at once, then so many a second. A street may share one /64."""
+EST_BURST, EST_PER_S = 200, 40.0
+"""Requests of everybody together."""
+EST_NETWORKS_MAX: Final = 4_096
+"""Networks whose requests are counted at one time."""
+EST_THREADS: Final = 2
+EST_WAITING_MAX: Final = 64
+"""Certificate requests that may wait for a thread; the next one gets 503."""
+
+# The management API.
+V1_BODY_BYTES_MAX: Final = 64 * 1024
+V1_TEXT_CHARACTERS_MAX: Final = 200
+V1_LABEL_CHARACTERS_MAX: Final = 4_096
+"""More than a label has: one that is too long is refused with a sentence of its own."""
+V1_PAGE_DEFAULT, V1_PAGE_MAX = 100, 1_000
+NEAR_DEFAULT, NEAR_MAX = 10, 100
+"""Lampposts around an engineer."""
+CLAIM_WAIT_MAX_S: Final = 60
+CLAIM_POLL_S: Final = 0.5
+CLAIM_WAITERS_MAX: Final = 50
+"""Requests that may wait for news of a claim; the next is answered at once."""
+REFUSED_DEVICES_KEPT_MAX: Final = 10_000
 
 # SensorThings pages.
 ENTITIES_DEFAULT: Final = 100

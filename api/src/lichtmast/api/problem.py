@@ -12,11 +12,15 @@ from starlette.responses import Response
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     """A refusal on its way to the client. Raise it anywhere below a route."""
 
-    def __init__(self, status: int, detail: str, *, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, *, headers: dict[str, str] | None = None, reason: str | None = None
+    ) -> None:
         super().__init__(f"{status}: {detail}")
         self.status = status
         self.detail = detail
         self.headers = headers or {}
+        self.reason = reason
+        """One word of ours for programs, where the status does not say enough."""
 
 
 def malformed(detail: str) -> Problem:
@@ -35,9 +39,11 @@ def unsupported(detail: str) -> Problem:
 
 
 def problem_response(problem: Problem) -> Response:
-    """As application/problem+json with status, title and detail."""
+    """As application/problem+json with status, title and detail, and the reason where there is one."""
     title = HTTPStatus(problem.status).phrase
     body = {"type": "about:blank", "status": problem.status, "title": title, "detail": problem.detail}
+    if problem.reason is not None:
+        body["reason"] = problem.reason
     return Response(
         json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
         status_code=problem.status,

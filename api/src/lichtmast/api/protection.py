@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lichtmast.api import limits
+from lichtmast.api.access.limits import BODY_BYTES_MAX
+from lichtmast.api.access.table import Table
 from lichtmast.api.problem import Problem, malformed, problem_response
 from lichtmast.api.settings import ApiSettings
 
@@ -71,9 +73,10 @@ def origin_of(scope: Scope, settings: ApiSettings) -> str:
 class Protection:
     """Refuses what no honest client sends, and puts the headers of docs/reference/api.md on every answer."""
 
-    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ApiSettings, table: Table) -> None:
         self._app = app
         self._settings = settings
+        self._table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or refuse."""
@@ -120,18 +123,13 @@ class Protection:
         except UnicodeEncodeError as error:
             raise malformed("The path is not UTF-8.") from error
         host_of(scope, self._settings)
+        may_have_body = False
         if scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
-            raise Problem(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                "This part of the API is read with GET and HEAD.",
-                headers={"Allow": "GET, HEAD, OPTIONS"},
-            )
-        lengths = [value for name, value in scope["headers"] if name == b"content-length"]
-        chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
-        if chunked or any(value.strip(b"0") for value in lengths):
-            raise Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "A question has no body here.", headers={"Connection": "close"}
-            )
+            row = self._table.find(scope["path"])
+            if row is None or row.need(scope["method"]) is None:
+                raise _unknown_method() if row is None else row.wrong_method()
+            may_have_body = True
+        _check_body(scope, may_have_body=may_have_body)
 
     def _headers(self, scope: Scope, message: Message) -> list[tuple[bytes, bytes]]:
         headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
@@ -150,3 +148,24 @@ class Protection:
         else:
             headers.append((b"cross-origin-resource-policy", b"same-origin"))
         return headers
+
+
+def _check_body(scope: Scope, *, may_have_body: bool) -> None:
+    """A body only where the table has one, and its size before a byte of it is read."""
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
+    closing = {"Connection": "close"}
+    if not may_have_body and (chunked or any(value.strip(b"0") for value in lengths)):
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "A question has no body here.", headers=closing)
+    if chunked:
+        raise Problem(HTTPStatus.LENGTH_REQUIRED, "Say how long the body is, in Content-Length.", headers=closing)
+    if any(not value.isdigit() or len(value) > 9 or int(value) > BODY_BYTES_MAX for value in lengths):  # noqa: PLR2004 - digits
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A body has at most {BODY_BYTES_MAX} bytes.", headers=closing
+        )
+
+
+def _unknown_method() -> Problem:
+    return Problem(
+        HTTPStatus.METHOD_NOT_ALLOWED, "There is nothing at this address.", headers={"Allow": "GET, HEAD, OPTIONS"}
+    )

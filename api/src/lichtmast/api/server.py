@@ -4,29 +4,42 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from lichtmast.api import limits
+from lichtmast.api.errors import ServerError
+from lichtmast.api.http_protocol import HttpProtocol
 from lichtmast.api.live import Broadcaster
+from lichtmast.api.tls import TlsFiles
+from lichtmast.api.tls_door import TlsDoor
+
+__all__ = ["ServerError", "TlsFiles", "open_socket", "serve"]
 
 SHUTDOWN_S: Final = 5
 KEEP_ALIVE_S: Final = 15
 
 
-class ServerError(RuntimeError):
-    """The HTTP server could not start; the text or the log says why."""
-
-
 class _EmbeddedServer(uvicorn.Server):
-    """A server whose program handles the signals, and that says when it listens."""
+    """A server whose program handles the signals, that says when it listens, and that has doors of its own for TLS."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_started: Callable[[], None],
+        encrypted: Sequence[socket.socket],
+        context: Callable[[], ssl.SSLContext] | None,
+    ) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._encrypted = encrypted
+        self._context = context
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -36,6 +49,20 @@ class _EmbeddedServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_started()
+
+    async def main_loop(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            doors = [
+                group.create_task(TlsDoor(listener, self._context, self._speaker).run(), name="tls door")
+                for listener in self._encrypted
+                if self._context is not None
+            ]
+            await super().main_loop()
+            for door in doors:
+                door.cancel()
+
+    def _speaker(self) -> HttpProtocol:
+        return HttpProtocol(self.config, self.server_state, self.lifespan.state)
 
 
 def open_socket(host: str = "::1", port: int = 8080) -> socket.socket:
@@ -63,19 +90,26 @@ def open_socket(host: str = "::1", port: int = 8080) -> socket.socket:
 
 
 async def serve(
-    app: FastAPI,
+    app: ASGIApp,
     listeners: Sequence[socket.socket],
     broadcaster: Broadcaster,
     *,
+    tls: TlsFiles | None = None,
+    client_trust: Path | None = None,
     on_started: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until cancelled. Then live streams end first, open requests get SHUTDOWN_S, and the listeners are closed.
 
-    Raises ServerError where the application does not start.
+    With `tls`, the listeners speak TLS and nothing else; `tls.reload()` changes the certificate of connections to come.
+    With `client_trust`, clients may show a certificate of those issuers: see `lichtmast.api.tls.client_certificate`.
+    Raises ServerError where the application does not start or a certificate cannot be used.
     """
+    context = None if tls is None else partial(tls.context, client_trust)
+    if context is not None:
+        context()
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=HttpProtocol,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -87,8 +121,9 @@ async def serve(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    server = _EmbeddedServer(config, on_started)
-    serving = asyncio.create_task(server.serve(sockets=list(listeners)), name="http server")
+    plain, encrypted = (listeners, ()) if context is None else ((), listeners)
+    server = _EmbeddedServer(config, on_started, encrypted, context)
+    serving = asyncio.create_task(server.serve(sockets=list(plain)), name="http server")
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
