@@ -12,6 +12,7 @@ import lichtmast.ingest.coap as coap_door
 from lichtmast.ingest.coap import CoapDoor, CoapDoorError, CoapSettings, CoapSettingsError, Inspection
 from lichtmast.ingest.coap import core as core_module
 from lichtmast.ingest.coap import separate as separate_module
+from lichtmast.ingest.coap.binding import bind
 from lichtmast.ingest.coap.limits import DATAGRAM_BYTES_MAX
 from lichtmast.ingest.coap.message import Message, Type, code, decode
 from lichtmast.ingest.coap.settings import _POSITIVE
@@ -220,10 +221,10 @@ def test_an_error_of_the_caller_passes_through_as_it_is() -> None:
 
 
 def test_an_inspector_that_raises_costs_one_datagram_and_not_the_door(caplog: pytest.LogCaptureFixture) -> None:
-    def fragile(payload: bytes, content_format: int) -> Inspection:
+    def fragile(payload: bytes, content_format: int, sender: str) -> Inspection:
         if payload == b"poison":
             raise RuntimeError("a bug")
-        return inspect(payload, content_format)
+        return inspect(payload, content_format, sender)
 
     async def check() -> None:
         log = MemoryLog()
@@ -278,7 +279,13 @@ def test_a_second_door_on_the_same_port_is_told_why_it_cannot_open() -> None:
 @pytest.mark.parametrize("host", ["2001:db8::1", "fe80::1%nowhere"])
 def test_an_address_that_this_machine_does_not_have_is_told_why_it_cannot_be_bound(host: str) -> None:
     with pytest.raises(CoapDoorError, match="an address of this machine"):
-        open_door(MemoryLog(), host=host, plaintext_beyond_loopback=True)
+        bind(host, 0)
+
+
+@pytest.mark.parametrize("host", ["::", "2001:db8::1", "fe80::1%eth0"])
+def test_plaintext_beyond_loopback_is_refused_with_the_reason_and_the_next_step(host: str) -> None:
+    with pytest.raises(CoapSettingsError, match=r"is not loopback.* plaintext .*give the door its certificate"):
+        open_door(MemoryLog(), host=host)
 
 
 def test_the_socket_speaks_ipv6_only_and_shares_its_port_with_nobody() -> None:
@@ -327,8 +334,6 @@ def test_statistics_count_answers_and_events_and_the_log_lines_carry_no_payload(
     [
         ({"host": "127.0.0.1"}, "no IPv6 address"),
         ({"host": "localhost"}, "no IPv6 address"),
-        ({"host": "::"}, "plaintext_beyond_loopback"),
-        ({"host": "fe80::1%eth0"}, "plaintext_beyond_loopback"),
         ({"port": 65_536}, "0 to 65535"),
         ({"port": -1}, "0 to 65535"),
         ({"peer_requests_per_s": 265.0}, "message ids"),
@@ -352,6 +357,8 @@ def test_the_exported_names_are_promised() -> None:
         "CoapSettings",
         "CoapSettingsError",
         "CoapStatistics",
+        "Dtls",
+        "DtlsStatistics",
         "Inspect",
         "Inspection",
         "Publish",

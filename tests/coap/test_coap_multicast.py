@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from lichtmast.ingest.coap.binding import bind
 from lichtmast.ingest.coap.testing import Endpoint, MemoryLog, open_door, post
 
 GROUP = "ff01::1"
@@ -37,7 +38,10 @@ def test_a_request_to_a_group_is_not_received_where_an_ordinary_socket_receives_
 async def _send_to_group() -> None:
     loopback = socket.if_nametoindex("lo")
     log = MemoryLog()
-    async with open_door(log, host="::", plaintext_beyond_loopback=True) as door:
+    unopened = open_door(log)
+    unopened._socket.close()
+    unopened._socket = bind("::", 0)  # no setting allows plaintext there; in this namespace nobody else is
+    async with unopened as door:
         with (
             socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as ordinary,
             socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender,

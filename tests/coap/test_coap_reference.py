@@ -2,28 +2,33 @@
 
 import ast
 import re
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 
 from lichtmast.ingest import coap
-from lichtmast.ingest.coap import CoapSettings, CoapStatistics
+from lichtmast.ingest.coap import CoapSettings, CoapStatistics, Dtls, DtlsStatistics
 from lichtmast.ingest.coap import limits as coap_limits
 from lichtmast.ingest.coap.discovery import CORE_LINKS
+from lichtmast.ingest.coap.dtls import limits as dtls_limits
+from lichtmast.ingest.coap.dtls.handshake import REASON_OF_ERROR, REASON_OF_TEXT
+from lichtmast.ingest.coap.dtls.hello import HelloRefused
 from lichtmast.ingest.coap.message import Malformed
+from lichtmast.registry.identity import AdmissionReason
 from lichtmast.wire import limits as wire_limits
-from lichtmast.wire.refusal import ANSWERS
+from lichtmast.wire.refusal import ANSWERS, Refusal
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "coap.md").read_text()
-SOURCES = sorted(Path(coap.__file__).parent.glob("*.py"))
+SOURCES = sorted(Path(coap.__file__).parent.rglob("*.py"))
 TEXTS = [
     node.value for path in SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)
 ]
 MEBIBYTE = 1024 * 1024
+DEFAULTED = [*fields(CoapSettings), *(field for field in fields(Dtls) if field.default is not MISSING)]
 
 
-@pytest.mark.parametrize("field", fields(CoapSettings), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", DEFAULTED, ids=lambda field: field.name)
 def test_every_setting_is_documented_with_its_default(field: object) -> None:
     name, default = field.name, field.default  # type: ignore[attr-defined]  # dataclasses.Field is generic
     row = re.search(rf"^\| `{name}` \| (.+?) \|", REFERENCE, re.MULTILINE)
@@ -34,7 +39,7 @@ def test_every_setting_is_documented_with_its_default(field: object) -> None:
     assert row.group(1) in spelled
 
 
-@pytest.mark.parametrize("field", fields(CoapStatistics), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", [*fields(CoapStatistics), *fields(DtlsStatistics)], ids=lambda field: field.name)
 def test_every_statistic_is_documented(field: object) -> None:
     assert f"`{field.name}`" in REFERENCE  # type: ignore[attr-defined]  # dataclasses.Field is generic
 
@@ -47,7 +52,20 @@ def test_every_event_is_documented() -> None:
         if malformed not in {Malformed.SHORT, Malformed.VERSION}:
             named.add("reset_" + malformed.value)
     named |= {"duplicate", "conflict", "separate", "given_up", "bodies_dropped", "unsent", "unread", "fault"}
+    named.add(Refusal.IDENTITY_MISMATCH.value)
     assert named == set(re.findall(r"`([a-z_]+)`", REFERENCE)) & (named | _documented_events())
+
+
+def test_every_file_that_dtls_needs_and_every_reason_for_refusing_is_documented() -> None:
+    for field in fields(Dtls):
+        assert f"`{field.name}`" in REFERENCE, field.name
+    source = "".join(path.read_text() for path in SOURCES if path.parent.name == "dtls")
+    reasons = set(re.findall(r'_(?:fail|end)\(.*"([a-z_]+)"', source))
+    reasons |= set(re.findall(r'_discarded\["([a-z_]+)"\]', source)) | {one.value for one in HelloRefused}
+    reasons |= {*REASON_OF_ERROR.values(), *REASON_OF_TEXT.values(), "untrusted", "protocol", "by_device", "fault"}
+    reasons |= {one.value for one in AdmissionReason}
+    assert len(reasons) >= 30
+    assert [one for one in sorted(reasons) if f"`{one}`" not in REFERENCE] == []
 
 
 def _documented_events() -> set[str]:
@@ -73,5 +91,9 @@ def test_the_numbers_in_the_text_are_the_limits_in_the_code() -> None:
     assert f"{coap_limits.DATAGRAM_BYTES_MAX:,} bytes" in REFERENCE
     assert f"At most {coap_limits.SEPARATE_MAX:,}" in REFERENCE
     assert {f"{coap_limits.EXCHANGE_LIFETIME_S:.0f} s"} == set(re.findall(r"\b2\d\d s\b", REFERENCE))
+    assert f"at most {dtls_limits.FLIGHT_BYTES_MAX:,} bytes" in REFERENCE
+    turn_s, deadline_s = dtls_limits.COOKIE_TURN_S, dtls_limits.HANDSHAKE_DEADLINE_S
+    assert f"good for {turn_s} to {2 * turn_s} s" in REFERENCE
+    assert f"may take {deadline_s:.0f} s and {dtls_limits.HANDSHAKE_BYTES_MAX // 1024} KiB" in REFERENCE
     in_a_lifetime = CoapSettings().peer_requests_per_s * coap_limits.EXCHANGE_LIFETIME_S
     assert f"{in_a_lifetime + CoapSettings().peer_burst_requests:,.0f} answers" in REFERENCE

@@ -1,7 +1,7 @@
 """The broker: one supervised `nats-server` child that is MQTT listener and durable log in one.
 
-Writes its configuration, starts it, waits until it answers, restarts it when it dies, stops it. Does not create streams
-(`log.py`) and does not decide who may connect: until devices have certificates, open access is for loopback only.
+Starts it, waits until it answers, restarts it when it dies, reloads it, stops it. Does not create streams (`log.py`),
+does not write its configuration (`broker_settings.py`) and does not decide who may connect (`callout/`).
 """
 
 import asyncio
@@ -13,16 +13,28 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final, Self
 
 from lichtmast.ingest import leash
+from lichtmast.ingest.broker_keys import Issuer, OwnCertificate, make_own_certificate
+from lichtmast.ingest.broker_settings import (
+    OWN_HOST,
+    BrokerSettings,
+    BrokerTls,
+    Place,
+    Secrets,
+    configuration,
+    log_file,
+)
 from lichtmast.ingest.errors import BrokerError
-from lichtmast.wire import limits
+
+__all__ = ["Broker", "BrokerSettings", "BrokerTls", "find_server"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,38 +45,10 @@ STOP_TIMEOUT_S: Final = 10.0
 RESTART_DELAY_S: Final = 0.2
 DISK_CHECK_S: Final = 2.0
 DISK_FULL_BYTES: Final = 8 * 1024 * 1024
-LOG_FILE_BYTES: Final = 4 * 1024 * 1024
 RESTART_DELAY_MAX_S: Final = 5.0
 PORT_WAIT_S: Final = 5.0
 """How long the server of a Lichtmast that was killed a moment ago may need to end and let go of its port."""
-MAX_PAYLOAD_BYTES: Final = 1024 * 1024
-MQTT_IN_FLIGHT_MAX: Final = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerSettings:
-    """Where the broker listens and how it writes.
-
-    `host` is an IPv6 address literal without brackets. `sync_interval` is `always` (each message is fsynced before it
-    is acknowledged) or a duration such as `1s`, for a replicated cluster or a benchmark. Port 0 takes a free one.
-    """
-
-    folder: Path
-    host: str = "::1"
-    mqtt_port: int = 1883
-    client_port: int = 0
-    sync_interval: str = "always"
-    memory_limit_mb: int = 160
-    connections_max: int = 20_000
-
-    def __post_init__(self) -> None:
-        if self.sync_interval != "always" and not re.fullmatch(r"[1-9][0-9]{0,5}(ms|s|m)", self.sync_interval):
-            raise BrokerError(f"sync_interval {self.sync_interval!r} is neither 'always' nor a duration such as 1s")
-        if not IPv6Address(self.host.partition("%")[0]).is_loopback:
-            raise BrokerError(
-                f"the broker cannot listen on [{self.host}]: without device certificates, open access is for "
-                "loopback only; listen on [::1]"
-            )
+RELOAD_TIMEOUT_S: Final = 10.0
 
 
 def find_server() -> Path:
@@ -95,17 +79,24 @@ def _version(path: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in match.groups())
 
 
+def _password() -> str:
+    return secrets.token_urlsafe(24)
+
+
 @dataclass(slots=True)
 class Broker:
     """A running nats-server. Use as `async with Broker(settings) as broker`, and run `supervise()` as a task.
 
     After entry `client_url`, `client_port` and `mqtt_port` tell where it listens; `user` and `password` are the
-    ingest tier's own and change at every start of this program.
+    ingest tier's own and change at every start of this program, as do the secrets of the callout.
     """
 
     settings: BrokerSettings
     user: str = "lichtmast"
-    password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    password: str = field(default_factory=_password, repr=False)
+    callout_password: str = field(default_factory=_password, repr=False)
+    system_password: str = field(default_factory=_password, repr=False)
+    issuer: Issuer = field(default_factory=Issuer, repr=False)
     client_port: int = 0
     mqtt_port: int = 0
     restarts: int = 0
@@ -113,6 +104,7 @@ class Broker:
     """Set while the server answers."""
     _process: asyncio.subprocess.Process | None = None
     _stopping: bool = False
+    _own: OwnCertificate = field(default_factory=lambda: make_own_certificate(now_us()), repr=False)
 
     async def __aenter__(self) -> Self:
         self.settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -125,7 +117,12 @@ class Broker:
     @property
     def client_url(self) -> str:
         """Where our own clients connect."""
-        return f"nats://[{self.settings.host}]:{self.client_port}"
+        return f"nats://[{OWN_HOST}]:{self.client_port}"
+
+    @property
+    def log_file(self) -> Path:
+        """What the server says."""
+        return log_file(self.settings.folder)
 
     @property
     def pid(self) -> int:
@@ -171,6 +168,77 @@ class Broker:
                     self._process.kill()  # what it acknowledged is on disk; SIGTERM can hang on the stuck stream
             await asyncio.sleep(wait_s)
 
+    async def reload(self) -> None:
+        """Serve the certificate and trust the issuers that the files hold now; connections that stand go on.
+
+        Returns when a new connection is answered with the new certificate. Raises BrokerError where the server kept
+        the old one.
+        """
+        tls = self.settings.tls
+        if tls is None or self._process is None:
+            raise BrokerError("a broker without TLS, or one that does not run, has no certificate to reload")
+        self._write_trust()
+        certificate = ssl.PEM_cert_to_DER_cert(_first_certificate(tls.certificate))
+        self._process.send_signal(signal.SIGHUP)
+        try:
+            async with asyncio.timeout(RELOAD_TIMEOUT_S):
+                while await self._served() != certificate:
+                    await asyncio.sleep(0.05)
+        except TimeoutError as error:
+            raise BrokerError(
+                f"nats-server goes on with its old certificate: {_last_words(self.settings.folder)}"
+            ) from error
+
+    def mqtt_tls(self) -> ssl.SSLContext | None:
+        """For our own MQTT clients, beside `user` and `password`; None where the broker speaks plain MQTT.
+
+        Trusts the certificate that stands in the file and no other, so it may name any host.
+        """
+        tls = self.settings.tls
+        if tls is None:
+            return None
+        context = self._own_context()
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=_first_certificate(tls.certificate))
+        return context
+
+    def _own_context(self) -> ssl.SSLContext:
+        """Shows our own certificate, and takes any of the server."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        path = self.settings.folder / "own.pem"  # Python reads keys from files only
+        _write_private(path, (self._own.key_pem + self._own.certificate_pem).decode("ascii"))
+        context.load_cert_chain(path)
+        path.unlink()
+        return context
+
+    async def _served(self) -> bytes | None:
+        """The certificate that a new connection is answered with; which one it is, is the question."""
+        try:
+            _, writer = await asyncio.open_connection(self.settings.host, self.mqtt_port, ssl=self._own_context())
+        except OSError:
+            return None
+        shown: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return shown
+
+    @property
+    def _trust(self) -> Path:
+        return self.settings.folder / "trust.pem"
+
+    @property
+    def _secrets(self) -> Secrets:
+        return Secrets(self.user, self.password, self.callout_password, self.system_password, self.issuer.public)
+
+    def _write_trust(self) -> None:
+        """Whose certificates pass the handshake: the device issuers' and our own one."""
+        if self.settings.tls is not None:
+            trusted = self.settings.tls.device_trust.read_bytes() + self._own.certificate_pem
+            _write_private(self._trust, trusted.decode("ascii"))
+
     async def stop(self) -> None:
         """End the server gently, then firmly."""
         self._stopping = True
@@ -187,16 +255,18 @@ class Broker:
     async def _start(self) -> None:
         folder = self.settings.folder
         self.mqtt_port = self.mqtt_port or self.settings.mqtt_port or _free_port(self.settings.host)
-        configuration = folder / "nats-server.conf"
+        told = folder / "nats-server.conf"
         ports = folder / "ports"
         shutil.rmtree(ports, ignore_errors=True)
         ports.mkdir(mode=0o700)
-        _write_private(configuration, self._configuration(ports))
+        self._write_trust()
+        place = Place(self.client_port or self.settings.client_port or -1, self.mqtt_port, ports, self._trust)
+        _write_private(told, configuration(self.settings, self._secrets, place))
         await _wait_free(self.settings.host, self.mqtt_port)
         with (folder / "nats-server.out").open("wb") as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-I", "-S", leash.__file__, str(os.getpid()), str(find_server()), "--config", str(configuration)),
+                *("-I", "-S", leash.__file__, str(os.getpid()), str(find_server()), "--config", str(told)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -228,7 +298,7 @@ class Broker:
     async def _wait_answer(self) -> bool:
         """Whether the server greets a client and listens for MQTT."""
         try:
-            reader, writer = await asyncio.open_connection(self.settings.host, self.client_port)
+            reader, writer = await asyncio.open_connection(OWN_HOST, self.client_port)
             _, mqtt = await asyncio.open_connection(self.settings.host, self.mqtt_port)
         except OSError:
             return False
@@ -237,54 +307,6 @@ class Broker:
             return (await reader.readline()).startswith(b"INFO ")
         finally:
             writer.close()
-
-    def _configuration(self, ports: Path) -> str:
-        """The server's configuration file.
-
-        Devices get no more than their topics, ours get all; the ports once taken are kept, so that a restart finds
-        the same devices waiting. MQTT needs `server_name` and JetStream. The cache of subjects holds 1,024 and thrashes
-        with more devices than that: without it a publish costs an eighth less, and memory less too.
-        """
-        host = self.settings.host
-        client_port = self.client_port or self.settings.client_port or -1
-        return f"""\
-server_name: lichtmast
-listen: "[{host}]:{client_port}"
-ports_file_dir: {json.dumps(str(ports))}
-max_payload: {MAX_PAYLOAD_BYTES}
-max_connections: {self.settings.connections_max}
-max_control_line: 4096
-write_deadline: "10s"
-no_sublist_cache: true
-log_file: {json.dumps(str(self.settings.folder / "nats-server.log"))}
-logfile_size_limit: {LOG_FILE_BYTES}
-logfile_max_num: 3
-jetstream {{
-  store_dir: {json.dumps(str(self.settings.folder / "jetstream"))}
-  sync_interval: {json.dumps(self.settings.sync_interval) if self.settings.sync_interval != "always" else "always"}
-}}
-mqtt {{
-  listen: "[{host}]:{self.mqtt_port}"
-  max_ack_pending: {MQTT_IN_FLIGHT_MAX}
-}}
-accounts {{
-  LICHTMAST {{
-    jetstream: enabled
-    users: [
-      {{ user: {json.dumps(self.user)}, password: {json.dumps(self.password)} }}
-      {{ user: open, password: "", permissions: {{
-          publish: {{ allow: ["lm.*.*.up", "lm.*.*.ev", "lm.*.*.state"], deny: ["lm.door.>"] }}
-          subscribe: {{ allow: [
-            "lm.*.*.ack", "lm.*.*.cfg", "lm.*.*.cmd", "$MQTT.sub.>", "$MQTT.deliver.pubrel.>"
-          ] }}
-      }} }}
-    ]
-  }}
-  SYS {{ users: [ {{ user: system, password: {json.dumps(secrets.token_urlsafe(24))} }} ] }}
-}}
-system_account: SYS
-no_auth_user: open
-"""
 
 
 def _free_port(host: str) -> int:
@@ -307,6 +329,17 @@ async def _wait_free(host: str, port: int) -> None:
             return
 
 
+def _first_certificate(path: Path) -> str:
+    """The leaf of a chain, as PEM."""
+    end = "-----END CERTIFICATE-----"
+    return path.read_text("ascii").partition(end)[0] + end
+
+
+def now_us() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1_000
+
+
 def _write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read: it holds a password."""
     path.unlink(missing_ok=True)
@@ -317,12 +350,7 @@ def _write_private(path: Path, text: str) -> None:
 def _last_words(folder: Path) -> str:
     """Why the server ended, in its own words."""
     told = [
-        path.read_text(errors="replace")
-        for path in (folder / "nats-server.log", folder / "nats-server.out")
-        if path.exists()
+        path.read_text(errors="replace") for path in (log_file(folder), folder / "nats-server.out") if path.exists()
     ]
     lines = [line for text in told for line in text.splitlines() if "[FTL]" in line or "error" in line.lower()]
-    return lines[-1].rpartition("] ")[2][-300:] if lines else f"see {folder / 'nats-server.log'}"
-
-
-assert limits.ENVELOPE_BYTES_MAX < MAX_PAYLOAD_BYTES  # noqa: S101 - checked at import: an envelope must fit in a message
+    return lines[-1].rpartition("] ")[2][-300:] if lines else f"see {log_file(folder)}"

@@ -47,13 +47,13 @@ class Inspector:
         ]
         self._profile_of = roster.profile_of.tolist()
 
-    def inspect(self, raw: bytes, content_format: int) -> Inspection:
-        """Look at one payload. Never raises."""
+    def inspect(self, raw: bytes, content_format: int, sender: str = "") -> Inspection:
+        """Look at one payload of `sender`, which is authenticated, or of whom it claims to be from. Never raises."""
         if content_format == SENML_JSON:
             device = self._certain(raw)
-            if device is not None:
+            if device is not None and (not sender or self._roster.names[device] == sender):
                 return Inspection(self._roster.names[device], None, "")
-        return self._strict(raw, content_format)
+        return self._strict(raw, content_format, sender)
 
     def _certain(self, raw: bytes) -> int | None:
         """The roster's row of the sender of a sound pack; None where a closer look is needed."""
@@ -87,13 +87,13 @@ class Inspector:
             keys += 2 + (record.t != ABSENT) + bool(record.u)
         return keys
 
-    def _strict(self, raw: bytes, content_format: int) -> Inspection:
-        sender = _claimed(raw)
+    def _strict(self, raw: bytes, content_format: int, authenticated: str) -> Inspection:
+        sender = authenticated or _claimed(raw)
         device = self._roster.device_of_name.get(sender, UNKNOWN)
         verdict = judge(raw, content_format, self._clock_us(), device, sender, self._roster)
         if not isinstance(verdict, Rejected):
             return Inspection(sender, None, "")
-        if verdict.refusal is Refusal.IDENTITY_MISMATCH:
+        if verdict.refusal is Refusal.IDENTITY_MISMATCH and not authenticated:
             return Inspection("", verdict.refusal, verdict.detail)  # with nobody's name on it, it is nobody's
         return Inspection(sender, verdict.refusal, verdict.detail)
 

@@ -35,7 +35,7 @@ from lichtmast.ingest.coap.separate import Retransmissions
 from lichtmast.ingest.coap.settings import CoapSettings
 from lichtmast.wire import limits as wire_limits
 from lichtmast.wire.envelope import SENML_CBOR, SENML_JSON
-from lichtmast.wire.refusal import ANSWERS
+from lichtmast.wire.refusal import ANSWERS, Refusal
 
 UP_PATH: Final = ("up",)
 CORE_PATH: Final = (".well-known", "core")
@@ -71,9 +71,20 @@ Effect = bytes | Exchange | None
 
 
 class Core:
-    """One server. Not thread-safe; `now_s` is monotonic and never goes back. `chance` gives numbers from 0 to 1."""
+    """One server. Not thread-safe; `now_s` is monotonic and never goes back. `chance` gives numbers from 0 to 1.
 
-    def __init__(self, settings: CoapSettings, inspect: Inspect, secret: bytes, chance: Callable[[], float]) -> None:
+    `authenticated`: addresses are endpoints of DTLS sessions, so that each names its device.
+    """
+
+    def __init__(
+        self,
+        settings: CoapSettings,
+        inspect: Inspect,
+        secret: bytes,
+        chance: Callable[[], float],
+        *,
+        authenticated: bool = False,
+    ) -> None:
         self._inspect = inspect
         self._chance = chance
         self._echoes = Echoes(secret)
@@ -81,7 +92,7 @@ class Core:
         self._burst_s = settings.peer_burst_requests * self._interval_s
         self._waiting_packs_max = settings.waiting_packs_max
         self._waiting_bytes_max = settings.waiting_bytes_max
-        self.peers = PeerTable(settings.peers_max, chance)
+        self.peers = PeerTable(settings.peers_max, chance, authenticated=authenticated)
         self.memory = ReplyMemory(settings.remembered_max, settings.remembered_bytes_max)
         self.assemblies = Assemblies(wire_limits.PACK_BYTES_MAX, settings.assembly_bytes_max)
         self.retransmissions = Retransmissions()
@@ -91,7 +102,7 @@ class Core:
         self.answers = [0] * 256
         """Answers by code byte, each counted when it is decided, not again for a repetition."""
         self.counts: Counter[str] = Counter()
-        """What else happened: `ignored_*`, `reset_*`, `duplicate`, `conflict`, `separate`."""
+        """What else happened: `ignored_*`, `reset_*`, `duplicate`, `conflict`, `separate`, `identity_mismatch`."""
 
     def receive(self, datagram: bytes, address: Address, now_s: float) -> Effect:
         """Take one datagram. Never raises, whatever the bytes, as long as `inspect` does not."""
@@ -288,9 +299,10 @@ class Core:
     ) -> bytes | Exchange:
         if self.waiting_packs >= self._waiting_packs_max or self.waiting_bytes + len(payload) > self._waiting_bytes_max:
             return self._answer_now(peer, datagram, _OVERLOADED, now_s)
-        inspection = self._inspect(payload, content_format)
+        inspection = self._inspect(payload, content_format, peer.sender)
         response = CHANGED
         if inspection.refusal is not None:
+            self.counts["identity_mismatch"] += inspection.refusal is Refusal.IDENTITY_MISMATCH
             major, minor = ANSWERS[inspection.refusal].coap
             response = Response(major << 5 | minor, inspection.detail or inspection.refusal.value, options)
             if not inspection.sender:

@@ -1,35 +1,38 @@
 """The CoAP door on a socket: reads datagrams, groups packs into envelopes, publishes them, and answers.
 
-Every rule is in `core`. Here are the socket, the clock, one task that publishes and one that lets time pass. What
-arrives while a publish is in flight shares the next one, so the log's acknowledgement and fsync are shared too.
+Every rule is in `core`, those of DTLS in `dtls.layer`. Here are the socket, the clock, one task that publishes and one
+that lets time pass. What arrives while a publish is in flight shares the next one, so the log's acknowledgement and
+fsync are shared too. A door speaks plaintext or DTLS, never both.
 """
 
 import asyncio
-import errno
 import logging
 import random
 import secrets
-import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
+from lichtmast.ingest.coap.binding import bind
 from lichtmast.ingest.coap.core import Core
+from lichtmast.ingest.coap.dtls.layer import DtlsLayer
+from lichtmast.ingest.coap.dtls.limits import HANDSHAKE_BUDGET_S, SEALED_BYTES_MAX
+from lichtmast.ingest.coap.dtls.settings import Dtls
 from lichtmast.ingest.coap.exchange import Exchange
 from lichtmast.ingest.coap.inspection import Inspect
 from lichtmast.ingest.coap.limits import (
     DATAGRAM_BYTES_MAX,
     DATAGRAMS_PER_WAKE_MAX,
-    RECEIVE_BUFFER_BYTES,
     TICK_S,
 )
 from lichtmast.ingest.coap.message import dotted
 from lichtmast.ingest.coap.peers import Address
 from lichtmast.ingest.coap.settings import CoapSettings
 from lichtmast.ingest.coap.statistics import CoapStatistics
+from lichtmast.registry.identity import Admission
 from lichtmast.wire import limits as wire_limits
 from lichtmast.wire.envelope import MAGIC, Enclosed, enclose, enclosed_bytes
 from lichtmast.wire.faultpoint import faultpoint
@@ -37,14 +40,8 @@ from lichtmast.wire.faultpoint import faultpoint
 Publish = Callable[[bytes], Awaitable[None]]
 """Puts one envelope in the log and returns when it is durable there. Raises where it is not."""
 
-_IPV6_MULTICAST_ALL: Final = 29
-"""linux/in6.h; Python does not name it."""
 _REPORT_S: Final = 10.0
 _log = logging.getLogger(__name__)
-
-
-class CoapDoorError(OSError):
-    """The door cannot open; the message says what to change."""
 
 
 def wall_clock_us() -> int:
@@ -58,23 +55,39 @@ class CoapDoor:
         async with CoapDoor(CoapSettings(), inspect, publish) as door:
             ...
 
-    Raises CoapDoorError where the address cannot be bound.
+    Raises CoapDoorError where the address cannot be bound, CoapSettingsError for plaintext beyond loopback and for
+    certificates that cannot be used.
     """
 
     def __init__(
-        self, settings: CoapSettings, inspect: Inspect, publish: Publish, clock: Callable[[], int] = wall_clock_us
+        self,
+        settings: CoapSettings,
+        inspect: Inspect,
+        publish: Publish,
+        clock: Callable[[], int] = wall_clock_us,
+        *,
+        dtls: Dtls | None = None,
     ) -> None:
         self._settings = settings
         self._publish = publish
         self._clock = clock
-        self._core = Core(settings, inspect, secrets.token_bytes(32), random.random)
+        self._layer = layer = None if dtls is None else DtlsLayer(dtls, secrets.token_bytes(32))
+        self._read: Callable[[], None] = self._read_plain
+        self._send: Callable[[bytes, Address], None] = self._send_plain
+        if layer is None:
+            settings.check_plaintext()
+        else:
+            self._read, self._send = partial(self._read_sealed, layer), partial(self._send_sealed, layer)
+        authenticated = dtls is not None
+        self._core = Core(settings, inspect, secrets.token_bytes(32), random.random, authenticated=authenticated)
+        self._working = False
         self._arrived: deque[tuple[Exchange, int]] = deque()
         self._wake = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
         self._closing = False
         self._datagrams = self._envelopes = self._envelopes_failed = self._packs_logged = 0
         self._reported: dict[str, int] = {}
-        self._socket = _bind(settings.host, settings.port)
+        self._socket = bind(settings.host, settings.port)
 
     @property
     def port(self) -> int:
@@ -92,8 +105,9 @@ class CoapDoor:
         self._publisher = self._tasks.create_task(self._publish_arrived(), name="coap-publish")
         self._timer = self._tasks.create_task(self._let_time_pass(), name="coap-time")
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
-        extra = {"host": self._settings.host, "port": self.port, "encrypted": False}
-        _log.warning("coap_door_opened", extra=extra)
+        encrypted = self._layer is not None
+        extra = {"host": self._settings.host, "port": self.port, "encrypted": encrypted}
+        _log.log(logging.INFO if encrypted else logging.WARNING, "coap_door_opened", extra=extra)
         return self
 
     async def __aexit__(
@@ -119,6 +133,9 @@ class CoapDoor:
         # Nobody may be left to guess: what the log did not take in time is refused, and can be sent again.
         self._answer([one for one, _ in self._arrived], logged=False)
         self._arrived.clear()
+        if self._layer is not None:
+            self._layer.close()
+            self._flush(self._layer)
         self._socket.close()
         _log.info("coap_door_closed", extra={"packs_logged": self._packs_logged})
 
@@ -143,9 +160,23 @@ class CoapDoor:
             assembly_bytes=core.assemblies.bytes,
             separate_open=len(core.retransmissions),
             peers=len(core.peers),
+            dtls=None if self._layer is None else self._layer.statistics(),
         )
 
-    def _read(self) -> None:
+    def renew(self, admission: Admission) -> int:
+        """End the sessions that this admission refuses; how many those were. Without DTLS there are none."""
+        if self._layer is None:
+            return 0
+        ended = self._layer.renew(admission, self._clock())
+        self._work_soon(self._layer)
+        return ended
+
+    def reload(self) -> None:
+        """Read the certificates again for the handshakes to come. Raises CoapSettingsError, keeping the old ones."""
+        if self._layer is not None:
+            self._layer.reload()
+
+    def _read_plain(self) -> None:
         now_s = asyncio.get_running_loop().time()
         received_us = self._clock()
         receive, arrived, read = self._core.receive, self._arrived, self._socket.recvfrom
@@ -171,7 +202,65 @@ class CoapDoor:
         if arrived:
             self._wake.set()
 
-    def _send(self, datagram: bytes, address: Address) -> None:
+    def _read_sealed(self, layer: DtlsLayer) -> None:
+        """As `_read_plain`, with the layer between. Handshakes come after the packs that are there."""
+        now_s = asyncio.get_running_loop().time()
+        received_us = self._clock()
+        for _ in range(DATAGRAMS_PER_WAKE_MAX):
+            try:
+                datagram, address = self._socket.recvfrom(SEALED_BYTES_MAX)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._core.counts["unread"] += 1
+                break
+            self._datagrams += 1
+            for message, endpoint in layer.receive(datagram, address, now_s):
+                self._take(message, endpoint, now_s, received_us)
+        self._flush(layer)
+        if self._arrived:
+            self._wake.set()
+        self._work_soon(layer)
+
+    def _take(self, message: bytes, endpoint: Address, now_s: float, received_us: int) -> None:
+        try:
+            effect = self._core.receive(message, endpoint, now_s)
+        except Exception:  # noqa: BLE001 - outermost: one message must never stop the door
+            self._core.counts["fault"] += 1
+            _log.exception("coap_fault", extra={"bytes": len(message)})
+            return
+        if isinstance(effect, bytes):
+            self._send(effect, endpoint)
+        elif effect is not None:
+            self._arrived.append((effect, received_us))
+
+    def _work_soon(self, layer: DtlsLayer) -> None:
+        if layer.has_work and not self._working:
+            self._working = True
+            asyncio.get_running_loop().call_soon(self._work, layer)
+
+    def _work(self, layer: DtlsLayer) -> None:
+        """Go on with handshakes and goodbyes for HANDSHAKE_BUDGET_S, then let the loop look at the socket again."""
+        self._working = False
+        end_s = time.monotonic() + HANDSHAKE_BUDGET_S
+        while layer.has_work and time.monotonic() < end_s:
+            layer.work(asyncio.get_running_loop().time(), self._clock())
+        self._flush(layer)
+        self._work_soon(layer)
+
+    def _flush(self, layer: DtlsLayer) -> None:
+        for datagram, address in layer.outgoing:
+            self._send_plain(datagram, address)
+        layer.outgoing.clear()
+
+    def _send_sealed(self, layer: DtlsLayer, message: bytes, endpoint: Address) -> None:
+        sealed = layer.seal(message, endpoint)
+        if sealed is None:
+            self._core.counts["unsent"] += 1  # the session has ended
+        else:
+            self._send_plain(*sealed)
+
+    def _send_plain(self, datagram: bytes, address: Address) -> None:
         try:
             self._socket.sendto(datagram, address)
         except OSError:
@@ -246,6 +335,10 @@ class CoapDoor:
             await asyncio.sleep(TICK_S)
             for datagram, address in self._core.tick(loop.time()):
                 self._send(datagram, address)
+            if self._layer is not None:
+                self._layer.tick(loop.time(), self._clock())
+                self._flush(self._layer)
+                self._work_soon(self._layer)
             if loop.time() >= report_s:
                 report_s += _REPORT_S
                 self._report()
@@ -258,23 +351,8 @@ class CoapDoor:
         if any(news.values()):
             _log.info("coap_refused", extra={"refused": {name: count for name, count in news.items() if count}})
         self._reported = refused
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """An IPv6-only socket that nobody shares: without SO_REUSEPORT a second server fails instead of stealing half."""
-    bound = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    try:
-        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        if sys.platform == "linux":
-            # RFC 7252 section 8: we answer no group. The kernel drops what was sent to one, before it costs anything.
-            bound.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
-        bound.settimeout(0)
-        bound.bind(socket.getaddrinfo(host, port, bound.family, bound.type, 0, socket.AI_NUMERICHOST)[0][4])
-    except OSError as error:
-        bound.close()
-        next_step = "stop the server that has it, or set another port"
-        if error.errno != errno.EADDRINUSE:
-            next_step = "set host to an address of this machine, with the zone it has here"
-        raise CoapDoorError(f"cannot bind UDP [{host}]:{port}: {next_step}") from error
-    return bound
+        if self._layer is not None:
+            for host, claimed, reason in self._layer.refusals:
+                extra = {"host": host, "claimed": claimed, "reason": reason}
+                _log.warning("coap_certificate_refused", extra=extra)
+            self._layer.refusals.clear()

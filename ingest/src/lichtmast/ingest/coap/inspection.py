@@ -11,12 +11,12 @@ from lichtmast.wire.refusal import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """`sender` is `tenant/device`, or empty where the bytes name none. `detail` says what to mend; empty when fine."""
+    """`sender` is `tenant/device`, or empty where nobody is known. `detail` says what to mend; empty when fine."""
 
     sender: str
     refusal: Refusal | None
     detail: str
 
 
-Inspect = Callable[[bytes, int], Inspection]
-"""Looks at (payload, content format) and never raises; see `Inspection`."""
+Inspect = Callable[[bytes, int, str], Inspection]
+"""Looks at (payload, content format, authenticated sender or empty) and never raises; see `Inspection`."""

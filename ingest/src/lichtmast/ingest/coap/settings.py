@@ -15,11 +15,9 @@ class CoapSettings:
     """Where the door listens and how much it holds. Valid by construction; raises CoapSettingsError."""
 
     host: str = "::1"
-    """IPv6 address to bind, with a zone id where it is link-local."""
+    """IPv6 address to bind, with a zone id where it is link-local. Beyond loopback the door must have certificates."""
     port: int = 5683
     """UDP port; 0 lets the system choose."""
-    plaintext_beyond_loopback: bool = False
-    """Whether `host` may be anything but ::1 although nothing is encrypted and nobody is authenticated."""
     peer_requests_per_s: float = 100.0
     """How many requests one endpoint (address and port) may make, sustained."""
     peer_burst_requests: int = 2_000
@@ -43,14 +41,9 @@ class CoapSettings:
 
     def __post_init__(self) -> None:
         try:
-            address = ipaddress.IPv6Address(self.host)
+            ipaddress.IPv6Address(self.host)
         except ValueError as error:
             raise CoapSettingsError(f"host {self.host[:80]!r} is no IPv6 address; use ::1 or ::") from error
-        if not address.is_loopback and not self.plaintext_beyond_loopback:
-            raise CoapSettingsError(
-                f"host [{self.host}] is not loopback and CoAP here is plaintext: "
-                "use ::1, or set plaintext_beyond_loopback on a network that is yours alone"
-            )
         if not 0 <= self.port <= 65_535:  # noqa: PLR2004 - UDP
             raise CoapSettingsError(f"port {self.port} is not 0 to 65535")
         for name in _POSITIVE:
@@ -62,6 +55,14 @@ class CoapSettings:
             raise CoapSettingsError(
                 f"peer_requests_per_s x {EXCHANGE_LIFETIME_S:.0f} s + peer_burst_requests is {in_a_lifetime:.0f}, "
                 f"more than the {MESSAGE_IDS} message ids an endpoint has in that time (RFC 7252 section 4.4)"
+            )
+
+    def check_plaintext(self) -> None:
+        """Raise CoapSettingsError unless plaintext stays inside this machine."""
+        if not ipaddress.IPv6Address(self.host).is_loopback:
+            raise CoapSettingsError(
+                f"host [{self.host}] is not loopback, and without certificates CoAP is plaintext from nobody in "
+                "particular: use ::1, or give the door its certificate, key and device trust"
             )
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from lichtmast.ingest.coap.dtls.statistics import DtlsStatistics
+
 
 @dataclass(frozen=True, slots=True)
 class CoapStatistics:
@@ -23,3 +25,5 @@ class CoapStatistics:
     assembly_bytes: int
     separate_open: int
     peers: int
+    dtls: DtlsStatistics | None = None
+    """Of the layer below; None where the door speaks plaintext."""
