@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
+from lichtmast.edge.pace import backoff_s
 from lichtmast.edge.uplink import limits
 from lichtmast.edge.uplink.courier import AckRefused, Courier
-from lichtmast.edge.uplink.pace import backoff_s
 from lichtmast.wire.acknowledgement import Acknowledgement, Refused
 from lichtmast.wire.numbers import Numbers
 

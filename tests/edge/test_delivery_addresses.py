@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from lichtmast.edge.pace import backoff_s
 from lichtmast.edge.uplink import limits
 from lichtmast.edge.uplink.errors import UplinkError
-from lichtmast.edge.uplink.pace import backoff_s
 from lichtmast.edge.uplink.resolve import Resolver
 
 Answers = list[tuple[Any, ...]]

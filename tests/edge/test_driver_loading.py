@@ -41,7 +41,8 @@ def test_our_table_and_our_entry_points_are_the_same() -> None:
 
 
 def test_every_package_of_an_extra_is_known_by_its_name() -> None:
-    named = [re.split("[<>=~ ]", one)[0] for extra in EDGE["optional-dependencies"].values() for one in extra]
+    of_drivers = {name: extra for name, extra in EDGE["optional-dependencies"].items() if name != "coaps"}
+    named = [re.split("[<>=~ ]", one)[0] for extra in of_drivers.values() for one in extra]
     assert {one for packages in PACKAGES.values() for one in packages.split()} == set(named)
 
 

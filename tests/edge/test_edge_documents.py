@@ -11,6 +11,8 @@ from typing import Final
 import pytest
 
 from lichtmast.edge import settings as edge_settings
+from lichtmast.edge.identity import Refusal
+from lichtmast.edge.identity.caretaker import IdentityStatistics
 from lichtmast.edge.preparing import prepare
 from lichtmast.edge.settings import parse_settings
 
@@ -33,11 +35,22 @@ def test_every_settings_file_that_is_shown_is_sound() -> None:
         assert prepare(parse_settings(text)).drivers, path
 
 
-@pytest.mark.parametrize("name", ["DeviceSettings", "ReportSettings", "KeepSettings", "TimeSettings", "UplinkSettings"])
+@pytest.mark.parametrize(
+    "name",
+    ["DeviceSettings", "ReportSettings", "KeepSettings", "TimeSettings", "UplinkSettings", "IdentitySettings"],
+)
 def test_every_setting_stands_in_the_reference(name: str) -> None:
     written = {"id": "tenant", "content_format": "format", "bytes_max": "bytes", "endpoints": "host"}
     for field in fields(getattr(edge_settings, name)):
         assert f"`{written.get(field.name, field.name)}`" in REFERENCE, field.name
+
+
+def test_every_reason_for_which_a_connection_is_refused_stands_in_the_reference() -> None:
+    assert [one.value for one in Refusal if f"| `{one.value}` |" not in REFERENCE] == []
+
+
+def test_every_figure_of_the_identity_stands_in_the_reference() -> None:
+    assert [one.name for one in fields(IdentityStatistics) if f"`{one.name}`" not in REFERENCE] == []
 
 
 @pytest.mark.slow
@@ -50,12 +63,14 @@ def test_every_command_and_option_that_is_shown_exists() -> None:
             timeout=60,
             check=True,
         ).stdout
-        for command in ("run", "check", "outbox", "selftest")
+        for command in ("run", "check", "outbox", "selftest", "identity", "wipe")
     }
     called = [
         call
         for path in DOCUMENTS
-        for call in re.findall(r"lichtmast-edge ((?:run|check|outbox|selftest)\b[^`\n|]*)", path.read_text())
+        for call in re.findall(
+            r"lichtmast-edge ((?:run|check|outbox|selftest|identity|wipe)\b[^`\n|]*)", path.read_text()
+        )
     ]
     assert len(called) >= len(told)
     for call in called:

@@ -33,11 +33,31 @@ def test_two_wheels_in_an_empty_environment_pass_the_selftest(tmp_path: Path) ->
 
     installed = json.loads(run(python, "-m", "pip", "list", "--format=json", folder=tmp_path).stdout)
     names = {one["name"].lower().replace("_", "-") for one in installed} - {"pip", "setuptools"}
-    assert names == {"lichtmast-wire", "lichtmast-edge", "aiomqtt", "paho-mqtt", "aiocoap"}
+    assert names == {
+        "lichtmast-wire",
+        "lichtmast-edge",
+        "aiomqtt",
+        "paho-mqtt",
+        "aiocoap",
+        "cryptography",
+        "cffi",
+        "pycparser",
+    }
 
     told = json.loads(run(tmp_path / "empty/bin/lichtmast-edge", "selftest", "--json", folder=tmp_path).stdout)
     assert told["sound"] is True
     assert {one["name"] for one in told["checks"]} >= {"disk", "outbox", "pack", "clock"}
+
+
+@pytest.mark.slow
+def test_the_running_agent_imports_no_cryptography() -> None:
+    """Eleven megabytes, for an exchange in three months: that has a process of its own."""
+    code = (
+        "import sys, lichtmast.edge.agent, lichtmast.edge.uplink.mqtt, lichtmast.edge.uplink.coap, "
+        "lichtmast.edge.identity.caretaker; print([m for m in sys.modules if m in ('cryptography', 'OpenSSL')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.slow

@@ -59,6 +59,7 @@ class RunningAgent:
     """An agent's folder, and the process that runs on it now, if any.
 
     `more` is TOML that goes before the tables of this one; `prefix` are words before the command, as of a namespace.
+    With a `label` its links are secured, and `enrol` is where the EST server is.
     """
 
     folder: Path
@@ -70,6 +71,8 @@ class RunningAgent:
     sensors: str = SENSORS
     profile: str = "lamp-controller"
     prefix: Sequence[str] = ()
+    label: str = ""
+    enrol: tuple[str, int] | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -113,13 +116,17 @@ interval_s = {self.interval_s}
 order = {json.dumps(order)}
 failover_after_s = 5
 return_after_s = 20
-plaintext_beyond_loopback = true
 """
         if "[clock]" not in self.more:
             text += '[clock]\nsource = "assumed"\n'
         for name, endpoint in links.items():
             if endpoint is not None:
                 text += f'[uplink.{name}]\nhost = "{endpoint[0]}"\nport = {endpoint[1]}\n'
+                text += "tls = true\n" if self.label else ""
+        if self.label:
+            text += f'[identity]\nlabel = "{self.label}"\n'
+        if self.enrol is not None:
+            text += f'[enrol]\nhost = "{self.enrol[0]}"\nport = {self.enrol[1]}\n'
         self.settings.write_text(text + self.sensors.format(control=self.control))
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -66,7 +67,7 @@ def number_of(payload: bytes) -> tuple[int, int]:
 class Broker:
     """A nats-server on [::1] that can be killed and started again on the same port and store."""
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    def __init__(self, folder: Path, extra: str = "", mqtt: str = "") -> None:
         self.port = free_port(socket.SOCK_STREAM)
         self._config = folder / "nats.conf"
         self._config.write_text(
@@ -74,7 +75,7 @@ class Broker:
             server_name: edge
             listen: "[::1]:{free_port(socket.SOCK_STREAM)}"
             jetstream {{ store_dir: {json.dumps(str(folder / "js"))} }}
-            mqtt {{ listen: "[::1]:{self.port}" }}
+            mqtt {{ listen: "[::1]:{self.port}", {mqtt} }}
             {extra}
             """,
             encoding="ascii",
@@ -128,8 +129,9 @@ class Server:
     It listens at QoS 0, so what the broker took and never passed on is lost to it: only repeating helps.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._port = port
+        self._tls = tls
         self.deaf = False
         self.mute = False
         self.epoch = 0
@@ -156,7 +158,7 @@ class Server:
 
     async def run(self) -> Never:
         while True:
-            client = aiomqtt.Client("::1", self._port, identifier="server", timeout=5)
+            client = aiomqtt.Client("::1", self._port, identifier="server", timeout=5, tls_context=self._tls)
             try:
                 async with client:
                     await client.subscribe([(topics.up_topic(DEVICE), 0), (topics.ev_topic(DEVICE), 1)])

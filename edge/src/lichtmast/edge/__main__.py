@@ -1,4 +1,4 @@
-"""The `lichtmast-edge` command: run, check, outbox, selftest.
+"""The `lichtmast-edge` command: run, check, outbox, selftest, identity, wipe.
 
 Expected failures are one line on standard error and an exit code; anything else is a bug and shows its trace.
 """
@@ -11,19 +11,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from lichtmast.edge.clock import SystemClock
 from lichtmast.edge.errors import EdgeError, SettingsError
 from lichtmast.edge.log_lines import log_to_stderr
-from lichtmast.edge.settings import read_settings
+from lichtmast.edge.settings import Settings, read_settings
 from lichtmast.edge.watchdog import Watchdog
 from lichtmast.wire.faultpoint import FaultpointError, arm, parse_faults
 
 if TYPE_CHECKING:
+    from lichtmast.edge.identity import IdentityFolder
     from lichtmast.edge.preparing import Prepared
 
 SETTINGS: Final = Path("/etc/lichtmast-edge/agent.toml")
@@ -80,22 +81,26 @@ def _run(words: argparse.Namespace) -> int:
 
 
 def _check(words: argparse.Namespace) -> int:
-
     prepared = _prepared(words.settings)
-    told = {
+    uplink = prepared.settings.uplink
+    told: dict[str, Any] = {
         "device": str(prepared.settings.device.id),
         "profile": prepared.settings.device.profile,
         "interval_s": prepared.settings.report.interval_s,
         "readings": sorted(prepared.abilities.measured),
         "actuators": sorted(prepared.abilities.actuators),
         "rules": [rule.name for rule in prepared.configuration.rules],
-        "links": list(prepared.settings.uplink.order),
+        "links": [f"{name}{'s' * (name in uplink.tls)}" for name in uplink.order],
     }
+    label = prepared.settings.identity.label
+    if label is not None:
+        from lichtmast.edge.identity.looking import describe  # noqa: PLC0415 - brings cryptography
+
+        told["identity"] = describe(_identity_folder(prepared.settings), label)
     if words.json:
         _print(json.dumps({"sound": True} | told))
     else:
-        for name, value in told.items():
-            _print(f"{name:12} {', '.join(value) if isinstance(value, list) else value}")
+        _print_fields(told)
     return 0
 
 
@@ -140,6 +145,49 @@ def _selftest(words: argparse.Namespace) -> int:
     return 0 if sound else FAILED
 
 
+def _identity(words: argparse.Namespace) -> int:
+    from lichtmast.edge.identity import keys, looking  # noqa: PLC0415 - as above
+
+    settings = read_settings(words.settings)  # a device without a label has no other use for its settings yet
+    folder = _identity_folder(settings)
+    if words.what == "new":
+        folder.make()
+        keys.make_key(folder.key)
+    if words.what == "label-key" and not words.json:
+        sys.stdout.write(keys.load_key(folder.key).public_pem)
+        return 0
+    told: dict[str, Any] = looking.describe(folder, settings.identity.label)
+    told |= {"public_key": keys.load_key(folder.key).public_pem}
+    if words.json:
+        _print(json.dumps(told))
+    else:
+        _print_fields({name: value for name, value in told.items() if name != "public_key"})
+        sys.stdout.write(told["public_key"])
+    return 0
+
+
+def _wipe(words: argparse.Namespace) -> int:
+    from lichtmast.edge.identity.wiping import wipe  # noqa: PLC0415 - as above
+
+    settings = read_settings(words.settings)
+    state, key = settings.device.state, settings.identity.key
+    files = [words.settings, *([] if key is None else [key])]
+    if not words.yes:
+        named = ", ".join(str(one) for one in (state, *files))
+        sys.stderr.write(
+            f"lichtmast-edge: this deletes the key, the certificate, all undelivered packs and the settings of "
+            f"{settings.device.id}, for ever: {named}. Stop the agent, and say --yes\n"
+        )
+        return WRONG
+    wiped = wipe(state, files)
+    if words.json:
+        _print(json.dumps({"wiped": [str(one) for one in wiped]}))
+    else:
+        _print(f"{len(wiped)} files are overwritten and gone. Retire {settings.device.id} on the server too:")
+        _print(f"lichtmast device retire {settings.device.id}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lichtmast-edge",
@@ -153,6 +201,8 @@ def _parser() -> argparse.ArgumentParser:
         ("check", _check, "read the settings and say what is wrong; touches no bus and no network"),
         ("outbox", _outbox, "tell what waits to be delivered, also beside a running agent"),
         ("selftest", _selftest, "try each part once; without --settings what needs none"),
+        ("identity", _identity, "make this device's key, once, or show what may be known of key and certificate"),
+        ("wipe", _wipe, "overwrite and delete everything that the agent kept, and its settings"),
     ):
         one = commands.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
         needs_settings = command is not _selftest
@@ -163,6 +213,11 @@ def _parser() -> argparse.ArgumentParser:
             default=default if needs_settings else None,
             help=f"the agent's TOML file{f' (default {default})' if needs_settings else ''}",
         )
+        if command is _identity:
+            what = "new makes the key, show tells of it, label-key prints its public key for lichtmast device label"
+            one.add_argument("what", choices=("new", "show", "label-key"), help=what)
+        if command is _wipe:
+            one.add_argument("--yes", action="store_true", help="do it: nothing can be brought back")
         if command is _run:
             one.add_argument("--verbose", action="store_true", help="log every event, not only warnings")
         else:
@@ -182,6 +237,12 @@ def _prepared(path: Path) -> "Prepared":
         raise SettingsError(f"{path}: {error}") from error
 
 
+def _identity_folder(settings: Settings) -> "IdentityFolder":
+    from lichtmast.edge.identity.keeping import IdentityFolder  # noqa: PLC0415 - as above
+
+    return IdentityFolder(settings.device.state, settings.identity.key)
+
+
 def _arm(faults: str) -> None:
     """Arm the faultpoints of a laboratory. Raises SettingsError."""
     if not faults:
@@ -191,6 +252,16 @@ def _arm(faults: str) -> None:
     except FaultpointError as error:
         raise SettingsError(f"LICHTMAST_FAULTS: {error}") from error
     _LOG.critical("faults_armed", extra={"faults": faults})
+
+
+def _print_fields(told: Mapping[str, Any]) -> None:
+    """A line for each; a group's fields indented below its name."""
+    for name, value in told.items():
+        if isinstance(value, dict):
+            _print(name)
+            _print_fields({f"  {inner}": one for inner, one in value.items()})
+        else:
+            _print(f"{name:16} {', '.join(value) if isinstance(value, list) else value}")
 
 
 def _print(line: str) -> None:

@@ -21,7 +21,9 @@ from typing import Final, Never
 
 from lichtmast.edge import limits, reporting
 from lichtmast.edge.clock import Clock
+from lichtmast.edge.connecting import make_caretaker, make_links
 from lichtmast.edge.drivers import Worker
+from lichtmast.edge.identity import Moment
 from lichtmast.edge.outbox import Draft, OutboxThread
 from lichtmast.edge.pole import open_pole
 from lichtmast.edge.preparing import Prepared, make_workers
@@ -33,7 +35,7 @@ from lichtmast.edge.timekeeping.sntp import run_sntp
 from lichtmast.edge.timekeeping.timekeeper import Timekeeper
 from lichtmast.edge.twin import Configuration, Hands, Twin, reboot
 from lichtmast.edge.twin.rules import zone_named
-from lichtmast.edge.uplink import Delivery, Failover, Link
+from lichtmast.edge.uplink import Delivery, Failover
 from lichtmast.edge.watchdog import Watchdog
 from lichtmast.wire.identity import DeviceId
 from lichtmast.wire.twin import Answer, Event, Scalar, State, TwinError
@@ -62,22 +64,8 @@ class Agent:
         self.sampler = Sampler(
             prepared.drivers, channels, now_s=self._started_s, fresh_salt=partial(secrets.token_bytes, 16)
         )
-        self.delivery = Delivery(
-            outbox,
-            make_links(settings),
-            Failover(
-                settings.uplink.order,
-                patience_s=settings.uplink.failover_after_s,
-                return_s=settings.uplink.return_after_s,
-                seed=prepared.seed,
-            ),
-            clock=clock,
-            seed=prepared.seed,
-            on_cfg=self._wished,
-            on_cmd=self._ordered,
-            on_ack_refused=partial(self._tell_refused, "acknowledgement_refused"),
-            on_pack_refused=partial(self._tell_refused, "pack_refused"),
-            state=lambda: self.state().encode(),
+        self.caretaker = make_caretaker(
+            prepared, clock, self._moment, on_certificate=self._certified, on_told=self._tell_refused
         )
         self.twin = Twin(
             prepared.configuration,
@@ -94,6 +82,24 @@ class Agent:
             stamp=self._stamp,
             latest=self.sampler.latest,
         )
+        self.delivery = Delivery(
+            outbox,
+            make_links(settings, self.caretaker),
+            Failover(
+                settings.uplink.order,
+                patience_s=settings.uplink.failover_after_s,
+                return_s=settings.uplink.return_after_s,
+                seed=prepared.seed,
+            ),
+            clock=clock,
+            seed=prepared.seed,
+            on_cfg=self.twin.wish_nowait,
+            on_cmd=self.twin.order_nowait,
+            on_ack_refused=partial(self._tell_refused, "acknowledgement_refused"),
+            on_pack_refused=partial(self._tell_refused, "pack_refused"),
+            on_judged=(lambda _: None) if self.caretaker is None else self.caretaker.judged,
+            state=lambda: self.state().encode(),
+        )
         self._outbox_fault = ""
 
     async def run(self, watchdog: Watchdog) -> Never:
@@ -109,6 +115,8 @@ class Agent:
                 group.create_task(self.twin.run(), name="twin")
                 group.create_task(self.delivery.run(), name="delivery")
                 group.create_task(watchdog.run(), name="watchdog")
+                if self.caretaker is not None:
+                    group.create_task(self.caretaker.run(), name="identity")
                 if settings.pole is not None:
                     pole = open_pole(
                         self, interfaces=settings.pole.interfaces, port=settings.pole.port, seed=self._prepared.seed
@@ -161,6 +169,7 @@ class Agent:
                 "uplink": reporting.figures(self.delivery.statistics()),
                 "time": reporting.figures(time) | {"source": self._prepared.settings.clock.source},
                 "sampling": reporting.figures(self.sampler.statistics()),
+                **({} if self.caretaker is None else {"identity": reporting.figures(self.caretaker.statistics())}),
                 "drivers": reporting.drivers({one.name: one.statistics().last_reason for one in self.workers.values()}),
             },
         )
@@ -226,6 +235,10 @@ class Agent:
         if was_trusted is not is_trusted:
             _LOG.warning("clock_trusted" if is_trusted else "clock_distrusted")
             self.restate()
+            if self.caretaker is not None and is_trusted:
+                # A server that was judged by a floor is judged anew.
+                self.caretaker.look_nowait()
+                self.delivery.reconnect_nowait()
         return is_trusted
 
     async def _measure(self) -> Never:
@@ -302,6 +315,17 @@ class Agent:
     def _stamp(self) -> Stamp | None:
         return self._time.stamp(self._clock.monotonic_s())
 
+    def _moment(self) -> Moment:
+        """Now, or the time that it cannot be before."""
+        stamp = self._stamp()
+        if stamp is None:
+            return Moment(self._outbox.floor_us, is_trusted=False)
+        return Moment(stamp.wall_us(self._clock.monotonic_s()), is_trusted=True)
+
+    def _certified(self) -> None:
+        self.delivery.reconnect_nowait()
+        self.restate()
+
     def _wall_s(self) -> float | None:
         stamp = self._stamp()
         return None if stamp is None else stamp.wall_us(self._clock.monotonic_s()) / 1e6
@@ -312,12 +336,6 @@ class Agent:
         if stamp is None or zone is None:
             return None
         return datetime.fromtimestamp(stamp.wall_us(self._clock.monotonic_s()) / 1e6, zone).toordinal()
-
-    def _wished(self, raw: bytes) -> None:
-        self.twin.wish_nowait(raw)
-
-    def _ordered(self, raw: bytes) -> None:
-        self.twin.order_nowait(raw)
 
     def _tell(self, event: Event | Answer) -> None:
         try:
@@ -362,22 +380,6 @@ class Agent:
             for actuator in driver.actuators
             if actuator.suffix == suffix
         )
-
-
-def make_links(settings: Settings) -> list[Link]:
-    """The links of the settings; each imports its library only when it is there."""
-    links: list[Link] = []
-    for name in settings.uplink.order:
-        host, port = settings.uplink.endpoints[name]
-        if name == "mqtt":
-            from lichtmast.edge.uplink.mqtt import MqttLink  # noqa: PLC0415 - a library that CoAP does not need
-
-            links.append(MqttLink(settings.device.id, host, port))
-        else:
-            from lichtmast.edge.uplink.coap import CoapLink  # noqa: PLC0415 - a library that MQTT does not need
-
-            links.append(CoapLink(host, port))
-    return links
 
 
 def outbox_path(settings: Settings) -> Path:

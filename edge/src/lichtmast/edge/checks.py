@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Final
 
 from lichtmast.edge import limits
-from lichtmast.edge.agent import make_links
 from lichtmast.edge.clock import Clock
+from lichtmast.edge.connecting import FiledIdentity, errand_of, make_links
 from lichtmast.edge.drivers import Worker
 from lichtmast.edge.errors import EdgeError
+from lichtmast.edge.identity import Moment
 from lichtmast.edge.outbox import Draft, Outbox, OutboxSettings
 from lichtmast.edge.preparing import Prepared, make_workers
 from lichtmast.edge.sampling import Measured
 from lichtmast.edge.timekeeping import Stamp
+from lichtmast.edge.timekeeping import limits as time_limits
 from lichtmast.edge.timekeeping.kernel import observe_kernel, read_kernel
 from lichtmast.edge.uplink import UplinkError
 from lichtmast.wire.identity import DeviceId
@@ -64,7 +66,13 @@ async def selftest(prepared: Prepared | None, clock: Clock) -> AsyncIterator[Che
     if prepared is not None:
         async for check in _check_drivers(prepared, clock):
             yield check
-        async for check in _check_links(prepared):
+        if prepared.settings.identity.label is not None:
+            from lichtmast.edge.identity.looking import check_identity  # noqa: PLC0415 - brings cryptography
+
+            errand = errand_of(prepared.settings, prepared.settings.identity.label)
+            for name, verdict, found, remedy in await asyncio.to_thread(check_identity, errand):
+                yield Check(name, Verdict(verdict), found, remedy)
+        async for check in _check_links(prepared, _moment(clock)):
             yield check
 
 
@@ -76,6 +84,9 @@ async def checks_of_running(prepared: Prepared, state: State, workers: Mapping[s
     told["link"] = "ok" if uplink["connected"] else f"{uplink['last_trouble'] or 'not connected yet'}; see the log"
     doubt = time["doubt"] or f"{time['source']} does not vouch for it"
     told["clock"] = "ok" if time["trusted"] else f"{doubt}; readings wait for their time"
+    if "identity" in state.reports:
+        identity = state.reports["identity"]
+        told["identity"] = "ok" if identity["status"] == "ready" else str(identity["told"])
     for name, worker in workers.items():
         reason = worker.statistics().last_reason
         told[f"driver {name}"] = f"{reason}; see docs/reference/edge-drivers.md" if reason else "ok"
@@ -182,21 +193,27 @@ async def _check_drivers(prepared: Prepared, clock: Clock) -> AsyncIterator[Chec
         await worker.close()
 
 
-async def _check_links(prepared: Prepared) -> AsyncIterator[Check]:
-    """Each link is opened once; over CoAP that shows only that the name has an address."""
-    for link in make_links(prepared.settings):
-        host, port = prepared.settings.uplink.endpoints[link.name]
+def _moment(clock: Clock) -> Moment:
+    """Now, as certificates are judged: nobody vouches for a clock here, but it is not before this software was."""
+    return Moment(max(clock.wall_us(), time_limits.FLOOR_US), is_trusted=False)
+
+
+async def _check_links(prepared: Prepared, moment: Moment) -> AsyncIterator[Check]:
+    """Each link is opened once; over CoAP in plaintext that shows only that the name has an address."""
+    settings = prepared.settings
+    label = settings.identity.label
+    identity = None if label is None else FiledIdentity(errand_of(settings, label).folder, moment)
+    for link in make_links(settings, identity):
+        host, port = settings.uplink.endpoints[link.name]
         where = f"{link.name} to {host} port {port}"
         try:
             async with asyncio.timeout(limits.CHECK_S), link.open() as session:
-                heard = session.conversation is not None
+                heard = session.conversation is not None or link.name in settings.uplink.tls
         except (UplinkError, TimeoutError) as error:
             told = str(error) or f"no answer in {limits.CHECK_S:.0f} s"
             yield Check(where, Verdict.FAIL, told, "check address, network and server; packs are kept meanwhile")
         else:
-            yield Check(
-                where, Verdict.PASS, "connected and subscribed" if heard else "it has an address; packs will tell"
-            )
+            yield Check(where, Verdict.PASS, "connected" if heard else "it has an address; packs will tell")
 
 
 def _existing(folder: Path) -> Path:

@@ -7,6 +7,7 @@
 | OutboxError and its kinds | `outbox` |
 | DriverError | `drivers` |
 | UplinkError | `uplink` |
+| KeyFileError, CertificateError, EstError, IdentityRefusedError | `identity` |
 """
 
 

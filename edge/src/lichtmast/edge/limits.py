@@ -1,9 +1,12 @@
 """The bounds of the agent's own settings and waits, named once. Rooms inside have a limits.py of their own."""
 
+from types import MappingProxyType
 from typing import Final
 
-MQTT_PORT: Final = 1883
 COAP_PORT: Final = 5683
+PORTS: Final = MappingProxyType({"mqtt": (1883, 8883), "coap": (COAP_PORT, 5684)})
+"""Of each link: in plaintext, which stays on this machine, and secured."""
+EST_PORT: Final = 9443
 SNTP_PORT: Final = 123
 SNTP_SERVERS_MAX: Final = 4
 

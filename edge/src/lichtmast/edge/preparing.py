@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from zlib import crc32
 
 from lichtmast.edge.clock import Clock
@@ -38,6 +39,7 @@ class Prepared:
 
 def prepare(settings: Settings) -> Prepared:
     """Understand the settings and build each driver once, to see that all fit. Raises SettingsError."""
+    _require_identity(settings)
     drivers = read_drivers(settings.drivers)
     place = settings.place
     abilities = Abilities(
@@ -55,6 +57,19 @@ def prepare(settings: Settings) -> Prepared:
     if faults:
         raise SettingsError("; ".join(faults))
     return prepared
+
+
+def _require_identity(settings: Settings) -> None:
+    """What a secured link needs beside its table. Raises SettingsError."""
+    uplink = settings.uplink
+    secured = ", ".join(f"[uplink.{name}]" for name in uplink.order if name in uplink.tls)
+    if secured and settings.identity.label is None:
+        raise SettingsError(
+            f"{secured} is secured, and [identity] label is missing: without it nobody knows this device, nor it the "
+            "server. lichtmast-edge identity new makes its key, lichtmast device label on the server its label"
+        )
+    if "coap" in uplink.tls and find_spec("OpenSSL") is None:
+        raise SettingsError("[uplink.coap] needs DTLS: install lichtmast-edge[coaps], or choose mqtt in [uplink] order")
 
 
 def make_workers(prepared: Prepared, clock: Clock, on_refused: Callable[[str, str], None]) -> Mapping[str, Worker]:

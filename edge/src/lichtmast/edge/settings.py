@@ -15,6 +15,7 @@ from lichtmast.edge.errors import SettingsError
 from lichtmast.edge.tables import Table
 from lichtmast.wire.envelope import SENML_CBOR, SENML_JSON
 from lichtmast.wire.identity import DeviceId, IdentityError
+from lichtmast.wire.label import Label, LabelError, parse_label
 from lichtmast.wire.profile import load_profiles
 
 FORMATS: Final = {"json": SENML_JSON, "cbor": SENML_CBOR}
@@ -59,12 +60,26 @@ class TimeSettings:
 
 @dataclass(frozen=True, slots=True)
 class UplinkSettings:
-    """The links in the order of preference, each with its host and port, and how long a silent one is given."""
+    """The links in the order of preference, each with its host and port, and how long a silent one is given.
+
+    `tls` names those that are secured: every one to another machine is.
+    """
 
     order: tuple[str, ...]
     endpoints: Mapping[str, tuple[str, int]]
+    tls: frozenset[str]
     failover_after_s: float
     return_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySettings:
+    """What this device's label says, where its key is if not in the state folder, and where certificates come from."""
+
+    label: Label | None
+    key: Path | None
+    host: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,7 @@ class Settings:
     outbox: KeepSettings
     clock: TimeSettings
     uplink: UplinkSettings
+    identity: IdentitySettings
     pole: PoleSettings | None
     place: Place | None
     reboot_command: tuple[str, ...]
@@ -121,8 +137,10 @@ def parse_settings(text: str, folder: Path = Path()) -> Settings:
         raise SettingsError(f"not TOML: {error}") from error
     report = top.table("report")
     outbox = top.table("outbox")
+    device = _device(top.table("device"), folder)
+    uplink = _uplink(top.table("uplink"))
     settings = Settings(
-        _device(top.table("device"), folder),
+        device,
         ReportSettings(
             report.number("interval_s", limits.INTERVAL_S_MIN, limits.INTERVAL_S_MAX, 60),
             FORMATS[report.choice("format", tuple(FORMATS), "json")],
@@ -133,7 +151,8 @@ def parse_settings(text: str, folder: Path = Path()) -> Settings:
             outbox.choice("drop", DROPS, "oldest"),
         ),
         _time(top.table("clock")),
-        _uplink(top.table("uplink")),
+        uplink,
+        _identity(top.table("identity"), top.table("enrol"), device.id, uplink, folder),
         _pole(top.table("pole")) if top.has("pole") else None,
         _place(top.table("place")) if top.has("place") else None,
         top.texts("reboot_command"),
@@ -171,28 +190,60 @@ def _time(table: Table) -> TimeSettings:
 
 
 def _uplink(table: Table) -> UplinkSettings:
-    beyond = table.flag("plaintext_beyond_loopback", default=False)
+    if table.has("plaintext_beyond_loopback"):
+        raise SettingsError(
+            "[uplink] plaintext_beyond_loopback is gone: what leaves this machine is encrypted, and devices have "
+            "certificates now. Take the line out; docs/how-to/provision-a-device.md says how a device gets its own"
+        )
     order = table.choices("order", LINKS, ("mqtt",))
     if not order:
         raise SettingsError(f"[uplink] order is empty; choose of {', '.join(LINKS)}")
     endpoints: dict[str, tuple[str, int]] = {}
-    for name, port in (("mqtt", limits.MQTT_PORT), ("coap", limits.COAP_PORT)):
+    secured: set[str] = set()
+    for name, (plain, secure) in limits.PORTS.items():
         link = table.table(name)
-        host = link.text("host", "::1")
-        endpoints[name] = _host(host, f"[uplink.{name}] host"), link.whole("port", 1, 65_535, port)
+        host = _host(link.text("host", "::1"), f"[uplink.{name}] host")
+        tls = link.flag("tls", default=not _is_loopback(host))
+        endpoints[name] = host, link.whole("port", 1, 65_535, secure if tls else plain)
         link.done()
-        if name in order and not beyond and not _is_loopback(host):
+        if name not in order:
+            continue
+        if tls:
+            secured.add(name)
+        elif not _is_loopback(host):
             raise SettingsError(
-                f"[uplink.{name}] host {host} is another machine, and devices have no certificates yet: all would "
-                "travel unencrypted. Where the network is yours alone, set plaintext_beyond_loopback = true in [uplink]"
+                f"[uplink.{name}] tls = false, and host {host} is another machine: nothing leaves this one in "
+                "plaintext. Take tls out; docs/how-to/provision-a-device.md says how a device gets its certificate"
             )
     settings = UplinkSettings(
         order,
         {name: endpoints[name] for name in order},
+        frozenset(secured),
         table.number("failover_after_s", 1, 86_400, 120),
         table.number("return_after_s", 1, 86_400, 600),
     )
     table.done()
+    return settings
+
+
+def _identity(table: Table, enrol: Table, device: DeviceId, uplink: UplinkSettings, folder: Path) -> IdentitySettings:
+    label = None
+    if table.has("label"):
+        try:
+            label = parse_label(table.text("label"))
+        except LabelError as error:
+            raise SettingsError(f"[identity] label: {error}") from error
+        if label.device != device:
+            raise SettingsError(f"[identity] label is that of {label.device}, and [device] says {device}")
+    key = folder / table.text("key") if table.has("key") else None
+    # The server that gives certificates is mostly the one that takes packs.
+    nearest = next((one for one in uplink.order if one in uplink.tls), uplink.order[0])
+    host = enrol.text("host", uplink.endpoints[nearest][0])
+    settings = IdentitySettings(
+        label, key, _host(host, "[enrol] host"), enrol.whole("port", 1, 65_535, limits.EST_PORT)
+    )
+    for one in (table, enrol):
+        one.done()
     return settings
 
 

@@ -103,7 +103,7 @@ def agent_settings(cast: Cast, role: Role, endpoint: Endpoint) -> str:
             },
         ),
         *_table("clock", {"source": "assumed"}),
-        *_table("uplink", {"order": [spec.transport.value], "plaintext_beyond_loopback": True}),
+        *_table("uplink", {"order": [spec.transport.value]}),
         *_table(f"uplink.{spec.transport.value}", {"host": endpoint[0], "port": endpoint[1]}),
         *_table("place", {"latitude": spec.latitude, "longitude": spec.longitude}),
         *_table(

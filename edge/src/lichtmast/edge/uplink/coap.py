@@ -1,6 +1,7 @@
 """The link over CoAP: CON POST /up, one pack at a time, each until it is answered (RFC 7252 sections 4.2 and 4.7).
 
-aiocoap costs two megabytes, so it is imported when the link is first used.
+aiocoap costs two megabytes, so it is imported when the link is first used. Off loopback it goes over DTLS 1.2 with
+this device's certificate (`coaps`); a session that nobody answers any more is made anew, as the link is.
 
 Will not carry acknowledgements, configuration, commands, state or events: those need
 MQTT. The answer to a pack settles it.
@@ -11,13 +12,18 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from lichtmast.edge.identity.refusals import IdentityRefusedError
 from lichtmast.edge.outbox.values import Packed
 from lichtmast.edge.uplink import limits
-from lichtmast.edge.uplink.errors import UplinkError
+from lichtmast.edge.uplink.errors import LinkRefusedError, UplinkError
 from lichtmast.edge.uplink.link import Later, Outcome, Refused, Stored
 from lichtmast.edge.uplink.resolve import Resolver
+from lichtmast.edge.uplink.securing import Identity, usable_credentials
+
+if TYPE_CHECKING:
+    from lichtmast.edge.uplink.dtls import DtlsSocket
 
 _AIOCOAP_LOG: Final = f"{__name__}.aiocoap"
 logging.getLogger(_AIOCOAP_LOG).setLevel(logging.CRITICAL)  # an unanswered request is an event that we count
@@ -37,13 +43,19 @@ class CoapLink:
     window = limits.COAP_WINDOW_PACKS
     at_once = limits.COAP_WINDOW_PACKS
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, identity: Identity | None = None) -> None:
+        self._host = host
         self._port = port
+        self._identity = identity
         self._resolver = Resolver(host)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator["CoapSession"]:
         """Find the address and open a socket; raises UplinkError. The first pack will show whether anybody is there."""
+        if self._identity is not None:
+            async with self._open_secured(self._identity) as session:
+                yield session
+            return
         address = await self._resolver.next_address()
         import aiocoap  # noqa: PLC0415 - two megabytes, only where the link is used
 
@@ -56,13 +68,29 @@ class CoapLink:
         finally:
             await context.shutdown()
 
+    @contextlib.asynccontextmanager
+    async def _open_secured(self, identity: Identity) -> AsyncIterator["CoapSession"]:
+        """The same over DTLS: here the handshake shows who is there."""
+        credentials = await usable_credentials(identity)
+        address = await self._resolver.next_address()
+        from lichtmast.edge.uplink.coaps import make_context  # noqa: PLC0415 - aiocoap and pyOpenSSL, as above
+        from lichtmast.edge.uplink.dtls import open_dtls  # noqa: PLC0415
+
+        async with open_dtls(address, self._port, credentials, self._host, identity.moment()) as opened:
+            context = await make_context(opened, _AIOCOAP_LOG)
+            try:
+                yield CoapSession(context, f"[{address}]:{self._port}", opened)
+            finally:
+                await context.shutdown()
+
 
 class CoapSession:
     """A socket of this agent's own, and the server that it speaks to."""
 
-    def __init__(self, context: Any, server: str) -> None:  # noqa: ANN401 - aiocoap is untyped
+    def __init__(self, context: Any, server: str, secured: "DtlsSocket | None" = None) -> None:  # noqa: ANN401 - aiocoap is untyped
         self._context = context
         self._server = server
+        self._secured = secured
 
     @property
     def conversation(self) -> None:
@@ -74,6 +102,7 @@ class CoapSession:
         import aiocoap  # noqa: PLC0415 - as above
         import aiocoap.error  # noqa: PLC0415
 
+        self._require_session()
         request = aiocoap.Message(
             code=aiocoap.POST,
             payload=packed.payload,
@@ -87,12 +116,21 @@ class CoapSession:
             async with asyncio.timeout(limits.COAP_LARGE_ANSWER_S if large else limits.COAP_ANSWER_S):
                 answer = await self._context.request(request).response
         except (aiocoap.error.Error, TimeoutError, OSError) as error:
+            self._require_session()
             raise UplinkError(f"the CoAP server at {self._server} does not answer: {type(error).__name__}") from error
         except Exception as error:  # aiocoap 0.4 falls over hostile answers, in more ways than one
             raise UplinkError(
                 f"the answer of {self._server} cannot be understood ({type(error).__name__}); the socket is opened anew"
             ) from error
         return judge(answer.code.dotted, answer.opt.max_age, answer.payload)
+
+    def _require_session(self) -> None:
+        """Raises UplinkError where the DTLS session has ended, and why."""
+        ended = None if self._secured is None else self._secured.ended
+        if isinstance(ended, IdentityRefusedError):
+            raise LinkRefusedError(f"the CoAP server at {self._server}", ended.refusal)
+        if ended is not None:
+            raise UplinkError(str(ended))
 
 
 def judge(code: str, max_age_s: int | None, diagnostic: bytes) -> Outcome:

@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lichtmast.edge.pace import backoff_s
 from lichtmast.edge.uplink import limits
-from lichtmast.edge.uplink.pace import backoff_s
 from lichtmast.wire.acknowledgement import Acknowledgement
 from lichtmast.wire.numbers import Numbers
 

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import Final, Never
 
 from lichtmast.edge.clock import Clock
+from lichtmast.edge.identity.refusals import Refusal
 from lichtmast.edge.outbox import OutboxThread
+from lichtmast.edge.pace import backoff_s, share
 from lichtmast.edge.uplink import limits
 from lichtmast.edge.uplink.courier import AckRefused, Courier, CourierStatistics
-from lichtmast.edge.uplink.errors import UplinkError
+from lichtmast.edge.uplink.errors import LinkRefusedError, RenewedError, UplinkError
 from lichtmast.edge.uplink.events import Events
 from lichtmast.edge.uplink.failover import Failover, FailoverStatistics
+from lichtmast.edge.uplink.groups import end_if_cancelled, first_of
 from lichtmast.edge.uplink.link import Conversation, Handed, Kind, Later, Link, Refused, Report, Session, Stored
-from lichtmast.edge.uplink.pace import backoff_s, share
 from lichtmast.edge.uplink.telling import Telling
 from lichtmast.wire.acknowledgement import AcknowledgementError, decode_acknowledgement
 from lichtmast.wire.faultpoint import faultpoint
@@ -50,7 +52,8 @@ class Delivery:
     """Run `run()` as a task. The callables are called in the event loop and must not wait.
 
     `state` is asked for how the device is whenever that is published: after each connect, and after
-    `state_changed_nowait`. Without it no state is published.
+    `state_changed_nowait`. Without it no state is published. `on_judged` hears why a server refuses this device, or the
+    device a server, and None when one lets it in.
     """
 
     def __init__(  # noqa: PLR0913 - a seam between six rooms
@@ -65,6 +68,7 @@ class Delivery:
         on_cmd: Callable[[bytes], None],
         on_ack_refused: Callable[[str], None],
         on_pack_refused: Callable[[str], None] = lambda _: None,
+        on_judged: Callable[[Refusal | None], None] = lambda _: None,
         state: Callable[[], bytes] | None = None,
     ) -> None:
         self._outbox = outbox
@@ -75,7 +79,9 @@ class Delivery:
         self._now_s = clock.monotonic_s
         self._seed = seed
         self._on_cfg, self._on_cmd = on_cfg, on_cmd
+        self._on_judged = on_judged
         self._telling = Telling(on_ack_refused, on_pack_refused)
+        self._renewed = asyncio.Event()
         self._packs_changed = asyncio.Event()
         self._reports_changed = asyncio.Event()
         self._outbox_changed = asyncio.Event()
@@ -110,6 +116,14 @@ class Delivery:
         """Report an event as soon as a link takes it. An answer to a command makes room for none."""
         self._events.add(event, is_answer=is_answer)
         self._reports_changed.set()
+
+    def reconnect_nowait(self) -> None:
+        """Open the link anew, with another certificate: at once where it is not open, else when nothing is on its way.
+
+        No pack is sent twice for it: the connection stands until what is in its hands has been confirmed.
+        """
+        self._renewed.set()
+        self._packs_changed.set()
 
     async def run(self) -> Never:
         """Deliver for ever; ends by cancellation."""
@@ -149,18 +163,27 @@ class Delivery:
         while True:
             opened_at_s = self._now_s()
             self._proven = False
+            self._renewed.clear()
             try:
                 await self._use(link)
+            except* RenewedError:
+                self._renewed.set()
             except* UplinkError as errors:
-                self._interruptions += 1
-                self._last_trouble = str(_first(errors))
-                self._telling.interrupted(link.name, self._last_trouble)
-            _end_if_cancelled()
+                self._ended(link, first_of(errors))
+            end_if_cancelled()
             if self._proven or self._now_s() - opened_at_s >= limits.PROVEN_S:
                 self._attempts[link.name] = 0
             pause_s = backoff_s(self._attempts[link.name], self._seed, limits.RETRY_S, limits.RETRY_MAX_S)
             self._attempts[link.name] += 1
-            await asyncio.sleep(pause_s)
+            await self._wait(self._renewed, self._now_s() + pause_s)
+
+    def _ended(self, link: Link, error: BaseException) -> None:
+        """A link broke, or was refused."""
+        self._interruptions += 1
+        self._last_trouble = str(error)
+        self._telling.interrupted(link.name, self._last_trouble)
+        if isinstance(error, LinkRefusedError):
+            self._on_judged(error.refusal)
 
     async def _use(self, link: Link) -> None:
         """Open the link and deliver until it breaks: raises UplinkError, alone or in groups."""
@@ -169,6 +192,8 @@ class Delivery:
             self._connects += 1
             self._open = link, session
             self._telling.opened(link.name, speaks=session.conversation is not None)
+            if session.conversation is not None:
+                self._on_judged(None)
             self._failover.connected(outstanding=self._courier.outstanding)
             self._state_is_due = True
             self._join(link, session)
@@ -177,7 +202,7 @@ class Delivery:
                     if session.conversation is not None:
                         group.create_task(self._hear(session.conversation), name=f"uplink {link.name} hears")
                         group.create_task(self._report(session.conversation), name=f"uplink {link.name} reports")
-                    await self._send(link, session)  # here and not as a task: see _end_if_cancelled
+                    await self._send(link, session)  # here and not as a task: see end_if_cancelled
             finally:
                 self._open = None
                 self._courier.disconnected()
@@ -197,12 +222,18 @@ class Delivery:
             while True:
                 await hands.acquire()
                 seq = await self._wait_pack()
+                if seq is None:
+                    break  # the group waits for what is still in hand
                 carrying = group.create_task(self._carry(self._courier, seq, session), name=f"pack {seq}")
                 carrying.add_done_callback(carried)
+        raise RenewedError("the certificate is another")
 
-    async def _wait_pack(self) -> int:
+    async def _wait_pack(self) -> int | None:
+        """The next pack to send; None where the link is to be opened anew first."""
         while True:
             self._packs_changed.clear()
+            if self._renewed.is_set():
+                return None
             seq = self._courier.take(self._now_s())
             if seq is not None:
                 return seq
@@ -265,6 +296,7 @@ class Delivery:
         self._confirmed_at_s = self._now_s()
         self._proven = True
         self._telling.confirmed()
+        self._on_judged(None)
         self._failover.confirmed()
         self._failover_changed.set()
         if courier is self._courier:  # else these numbers are of a file that is gone
@@ -355,22 +387,3 @@ class Delivery:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay_s):
                 await changed.wait()
-
-
-def _first(errors: BaseExceptionGroup[UplinkError]) -> BaseException:
-    """One of the errors that ended a session; mostly they all tell of the same end."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _end_if_cancelled() -> None:
-    """Raise the cancellation that a TaskGroup forgot: in Python 3.11 a child's error that comes with it wins.
-
-    A group takes back the cancellation with which it ended its own body, but before Python 3.13 not the one with which
-    it ended its `__aexit__`: each body here waits, so that what is left was asked for from outside.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -11,8 +11,8 @@ Will not use two links at one time: one of them would always repeat what the oth
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lichtmast.edge.pace import share
 from lichtmast.edge.uplink import limits
-from lichtmast.edge.uplink.pace import share
 
 
 @dataclass(frozen=True, slots=True)

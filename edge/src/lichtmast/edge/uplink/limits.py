@@ -2,9 +2,9 @@
 
 from typing import Final
 
-MQTT_WINDOW_PACKS: Final = 32
+MQTT_WINDOW_PACKS: Final = 64
 """Packs that are with the broker and not yet confirmed by the store. With one acknowledgement a second this
-drains 24 packs a second beside live ones, and no outage makes the broker hold more than this of one device."""
+drains 48 packs a second beside live ones, and no outage makes the broker hold more than this of one device."""
 MQTT_AT_ONCE: Final = 8
 """Publishes that wait for their PUBACK at one time: a link of 300 ms still drains 25 packs a second."""
 COAP_WINDOW_PACKS: Final = 1
@@ -76,6 +76,13 @@ COAP_ANSWER_S: Final = 30.0
 COAP_LARGE_ANSWER_S: Final = 120.0
 """The same where a pack travels in blocks, each with its own retransmissions."""
 COAP_DATAGRAM_BYTES: Final = 1_024
+
+DTLS_DATAGRAM_BYTES: Final = 1_232
+"""1,280, which every IPv6 link carries, less the headers of IPv6 and UDP."""
+DTLS_PLAINTEXT_BYTES: Final = 16 * 1024
+DTLS_FLIGHT_BYTES: Final = 64 * 1024
+DTLS_OPEN_S: Final = 20.0
+"""For the handshake with its retransmissions after 1, 3, 7 and 15 s (RFC 6347 section 4.2.4.1)."""
 
 LEAVING_S: Final = 5.0
 """How long a link that is left may take to close before it is told once more; longer than its goodbye."""

@@ -1,6 +1,7 @@
 """The link over MQTT 3.1.1: packs at QoS 1, acknowledgements, configuration and commands back, state and events up.
 
-A PUBACK only says that the broker has the pack; the outbox keeps it until the acknowledgement topic names it.
+A PUBACK only says that the broker has the pack; the outbox keeps it until the acknowledgement topic names it. Off
+loopback it is MQTT over TLS 1.3 with this device's certificate; a refusal is told by its reason.
 
 Will not use a persistent session: acknowledgements are cumulative and configuration is retained, so what was missed is
 said again.
@@ -10,23 +11,30 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
 import aiomqtt
 
+from lichtmast.edge.identity.refusals import IdentityRefusedError, Refusal
+from lichtmast.edge.identity.tls import refusal_of, secure
 from lichtmast.edge.outbox.values import Packed
 from lichtmast.edge.uplink import limits
-from lichtmast.edge.uplink.errors import UplinkError
+from lichtmast.edge.uplink.errors import LinkRefusedError, UplinkError
 from lichtmast.edge.uplink.link import Handed, Heard, Kind, Report
 from lichtmast.edge.uplink.resolve import Resolver
+from lichtmast.edge.uplink.securing import Identity, tls_context
 from lichtmast.wire import topics
 from lichtmast.wire.identity import DeviceId
 
 _LOG: Final = logging.getLogger(__name__)
 _PAHO_LOG: Final = logging.getLogger(f"{__name__}.paho")
 _PAHO_LOG.setLevel(logging.CRITICAL)  # a broken connection is an event that we count, not an error of the program
+
+_NOT_AUTHORISED: Final = (4, 5, 134, 135)
+"""CONNACK: bad user name or password, not authorised (MQTT 3.1.1 section 3.2.2.3), and what paho makes of them."""
 
 
 class MqttLink:
@@ -36,8 +44,10 @@ class MqttLink:
     window = limits.MQTT_WINDOW_PACKS
     at_once = limits.MQTT_AT_ONCE
 
-    def __init__(self, device: DeviceId, host: str, port: int) -> None:
+    def __init__(self, device: DeviceId, host: str, port: int, identity: Identity | None = None) -> None:
         self._device = device
+        self._host = host
+        self._identity = identity
         self._where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._port = port
         self._resolver = Resolver(host)
@@ -45,6 +55,7 @@ class MqttLink:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator["MqttSession"]:
         """Connect and subscribe; raises UplinkError."""
+        tls = None if self._identity is None else _Tls(await tls_context(self._identity), self._host, self._identity)
         address = await self._resolver.next_address()
         client = aiomqtt.Client(
             address,
@@ -57,10 +68,13 @@ class MqttLink:
             logger=_PAHO_LOG,
         )
         paho = client._client  # noqa: SLF001 - aiomqtt has no setting for how to connect
-        paho._create_socket_connection = partial(_dial, address, self._port)  # type: ignore[method-assign]  # noqa: SLF001 - nor has paho
+        paho._create_socket_connection = partial(_dial, address, self._port, tls)  # type: ignore[method-assign]  # noqa: SLF001 - nor has paho
         try:
-            await _connect(client)
+            await _connect(client, tls)
         except aiomqtt.MqttError as error:
+            refusal = _refusal(error, tls)
+            if refusal is not None:
+                raise LinkRefusedError(f"the broker at {self._where}", refusal) from error
             raise UplinkError(f"the broker at {self._where} does not take the connection: {error}") from error
         try:
             await self._subscribe(client)
@@ -134,7 +148,36 @@ class MqttSession:
             raise UplinkError(f"the broker did not confirm a message on {topic}; it is sent again") from error
 
 
-def _dial(address: str, port: int) -> socket.socket:
+class _Tls:
+    """TLS for one connection, and how it ended."""
+
+    def __init__(self, context: ssl.SSLContext, host: str, identity: Identity) -> None:
+        self._context, self._host, self._moment = context, host, identity.moment()
+        self._loop = asyncio.get_running_loop()
+        self._refusal: Refusal | None = None
+        self._socket: ssl.SSLSocket | None = None
+        self.has_ended = asyncio.Event()
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why it ended, where that was for the sake of identity."""
+        return self._refusal or refusal_of(self._socket)
+
+    def secure(self, dialled: socket.socket) -> ssl.SSLSocket:
+        """Speak TLS from here on; called in the thread that dials."""
+        try:
+            self._socket = secure(self._context, dialled, self._host, self._moment, self._ended)
+        except IdentityRefusedError as error:
+            self._refusal = error.refusal
+            raise ConnectionError(str(error)) from error
+        return self._socket
+
+    def _ended(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            self._loop.call_soon_threadsafe(self.has_ended.set)
+
+
+def _dial(address: str, port: int, tls: _Tls | None) -> socket.socket:
     """Connect with segments that every IPv6 path carries, both ways: the SYN tells the broker the same.
 
     Where a small MTU is on the way and ICMPv6 "too big" is lost, larger ones would vanish for ever.
@@ -145,20 +188,37 @@ def _dial(address: str, port: int) -> socket.socket:
         dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, limits.TCP_SEGMENT_BYTES)
         dialled.settimeout(limits.MQTT_CONNECT_S)
         dialled.connect(where)
+        return dialled if tls is None else tls.secure(dialled)
     except BaseException:
         dialled.close()
         raise
-    return dialled
 
 
-async def _connect(client: aiomqtt.Client) -> None:
+def _refusal(error: aiomqtt.MqttError, tls: _Tls | None) -> Refusal | None:
+    """Why a secured connection was refused, where that is known."""
+    if tls is None:
+        return None
+    code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
+    return Refusal.NOT_ADMITTED if getattr(code, "value", code) in _NOT_AUTHORISED else tls.refusal
+
+
+async def _connect(client: aiomqtt.Client, tls: _Tls | None) -> None:
     """Connect, and leave nothing behind when that fails or is cancelled.
 
-    aiomqtt 2.5 opens the socket in a thread, which a cancellation cannot stop; a moment is enough for it to finish.
+    aiomqtt 2.5 opens the socket in a thread, which a cancellation cannot stop; a moment is enough for it to finish. A
+    server that ends the connection before its CONNACK, as one does that refuses a certificate in TLS 1.3, it would not
+    notice: it waits for its own timeout.
     """
     entering = asyncio.ensure_future(client.__aenter__())
+    ending = asyncio.ensure_future(asyncio.Event().wait() if tls is None else tls.has_ended.wait())
     try:
-        await asyncio.shield(entering)
+        await asyncio.wait([entering, ending], return_when=asyncio.FIRST_COMPLETED)
+        if not entering.done():  # a CONNACK that refuses comes just before the end
+            await asyncio.wait([entering], timeout=limits.MQTT_LEAVING_S)
+        if not entering.done():
+            entering.cancel()
+            await asyncio.wait([entering])
+        _require_connected(entering)
     except asyncio.CancelledError:
         await asyncio.wait([entering], timeout=limits.MQTT_LEAVING_S)
         entering.cancel()
@@ -168,6 +228,15 @@ async def _connect(client: aiomqtt.Client) -> None:
     except aiomqtt.MqttError:
         await _abandon(client)
         raise
+    finally:
+        ending.cancel()
+
+
+def _require_connected(entering: "asyncio.Future[aiomqtt.Client]") -> None:
+    """Raises what became of the connect, where that is no connection."""
+    if entering.cancelled():
+        raise aiomqtt.MqttError("it ended the connection before it answered")
+    entering.result()
 
 
 async def _disconnect(client: aiomqtt.Client) -> None:
