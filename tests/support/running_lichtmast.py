@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,25 @@ class Running:
     mqtt_port: int = field(default_factory=free_port)
     coap_port: int = field(default_factory=lambda: free_port(socket.SOCK_DGRAM))
     process: subprocess.Popen[bytes] | None = None
+    name: str = "::1"
+    """By which address others reach it; its certificates carry it."""
+    est_port: int | None = None
+    """Set to have everything encrypted."""
+    prefix: Sequence[str] = ()
+    """Words before the command, as of a namespace."""
+
+    @classmethod
+    def secure(cls, folder: Folder, output: Path, *, name: str = "::1", prefix: Sequence[str] = ()) -> "Running":
+        """One with certificates and people; others reach it by `name`, as through a namespace's router."""
+        return cls(folder, output, est_port=free_port(), name=name, prefix=prefix)
 
     @property
     def url(self) -> str:
-        return f"http://[::1]:{self.http_port}"
+        return f"{'http' if self.est_port is None else 'https'}://[{self.name}]:{self.http_port}"
+
+    @property
+    def est_url(self) -> str:
+        return f"https://[{self.name}]:{self.est_port}"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -55,9 +71,12 @@ class Running:
             f"--{name}-port={port}"
             for name, port in (("http", self.http_port), ("mqtt", self.mqtt_port), ("coap", self.coap_port))
         ]
+        if self.est_port is not None:
+            ports += ["--secure", f"--est-port={self.est_port}", f"--name={self.name}"]
+        command = [sys.executable, "-m", "lichtmast.suite", "up", "--data", str(self.folder.path), *ports]
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "lichtmast.suite", "up", "--data", str(self.folder.path), *ports],
+                [*self.prefix, *command],
                 stdout=output,
                 stderr=output,
             )

@@ -18,6 +18,7 @@ from lichtmast.ingest.errors import IngestError
 from lichtmast.registry import RegistryError
 from lichtmast.store import StoreError
 from lichtmast.suite.commands.audit import audit
+from lichtmast.suite.commands.ca import app as ca
 from lichtmast.suite.commands.demo import demo
 from lichtmast.suite.commands.device import app as device
 from lichtmast.suite.commands.export import export
@@ -25,6 +26,7 @@ from lichtmast.suite.commands.importing import import_assets
 from lichtmast.suite.commands.output import messages
 from lichtmast.suite.commands.sim import sim
 from lichtmast.suite.commands.up import up
+from lichtmast.suite.commands.user import app as user
 from lichtmast.suite.errors import SuiteError
 from lichtmast.wire.faultpoint import arm, parse_faults
 
@@ -47,6 +49,8 @@ app.command(name="import")(import_assets)
 app.command()(audit)
 app.command()(export)
 app.add_typer(device)
+app.add_typer(ca)
+app.add_typer(user)
 app.add_typer(sim)
 
 

@@ -100,6 +100,7 @@ class DevicePost:
             broker.mqtt_port,
             username=broker.user,
             password=broker.password,
+            tls_context=broker.mqtt_tls(),
             timeout=CONNECT_TIMEOUT_S,
         )
 

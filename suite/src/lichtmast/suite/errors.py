@@ -2,6 +2,7 @@
 
 SuiteError             root; the text says what happened and the next step
 ├── FolderError        the data folder cannot be used
+├── UnlockError        the secret that unlocks the keys cannot be had
 ├── OperatorError      the running Lichtmast did not do what it was asked
 └── DeviceOrderError   what a device should be told cannot be as it was given, or did not reach the broker
 """
@@ -13,6 +14,10 @@ class SuiteError(Exception):
 
 class FolderError(SuiteError):
     """The data folder cannot be used."""
+
+
+class UnlockError(SuiteError):
+    """The secret that unlocks the keys cannot be had."""
 
 
 class OperatorError(SuiteError):

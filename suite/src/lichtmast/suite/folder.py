@@ -21,7 +21,7 @@ class Folder:
         """The folder that was given, else LICHTMAST_DATA, else ./data; made where it is missing."""
         path = given or Path(os.environ.get(VARIABLE) or "data")
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise FolderError(
                 f"data folder {path} cannot be made: {error.strerror}; choose another with --data"
@@ -42,6 +42,21 @@ class Folder:
     def registry(self) -> Path:
         """The register."""
         return self.path / "registry.sqlite"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate authority: its certificates, and its keys, encrypted."""
+        return self.path / "authority"
+
+    @property
+    def certificates(self) -> Path:
+        """The certificates and keys that this server shows, and what it trusts devices by."""
+        return self.path / "certificates"
+
+    @property
+    def unlock(self) -> Path:
+        """What unlocks the keys, where nothing else was named; readable by its owner alone."""
+        return self.path / "unlock"
 
     @property
     def operator(self) -> Path:

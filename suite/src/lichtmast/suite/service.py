@@ -10,17 +10,21 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-from lichtmast.api import ApiSettings, Broadcaster, create_app, open_socket, serve
+from lichtmast.api import Broadcaster, create_app, open_socket, serve
+from lichtmast.api.est import create_est_app
 from lichtmast.ingest import observations
 from lichtmast.ingest.announcer import Announcer
 from lichtmast.ingest.broker import Broker, BrokerSettings
+from lichtmast.ingest.broker_settings import OWN_HOST
+from lichtmast.ingest.callout import Callout
 from lichtmast.ingest.calm import calm_collector
 from lichtmast.ingest.coap.door import CoapDoor
 from lichtmast.ingest.coap.settings import CoapSettings
@@ -31,13 +35,15 @@ from lichtmast.ingest.pipeline.roster import Roster
 from lichtmast.ingest.pipeline.run import Pipeline
 from lichtmast.registry import Registry
 from lichtmast.store import DuckStore
+from lichtmast.suite.addresses import api_settings, bracketed, page_url
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.device_post import DevicePost
 from lichtmast.suite.errors import SuiteError
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.operator_app import operator_app
 from lichtmast.suite.ports import require_free
-from lichtmast.suite.settings import Settings
+from lichtmast.suite.secured import Secured, secured
+from lichtmast.suite.settings import SecureSettings, Settings
 from lichtmast.wire import topics
 from lichtmast.wire.profile import load_profiles
 
@@ -47,6 +53,7 @@ READY_TIMEOUT_S: Final = 60.0
 REGISTERED_TIMEOUT_S: Final = 30.0
 LAG_POLL_S: Final = 1.0
 CAUGHT_UP_POLL_S: Final = 0.05
+UPKEEP_S: Final = 86_400.0
 
 
 @dataclass(slots=True)
@@ -64,6 +71,11 @@ class Service:
     post: DevicePost
     broadcaster: Broadcaster
     http_port: int
+    secure: Secured | None = None
+    """Certificates, people and admission; None where everything is open, on loopback."""
+    est_port: int | None = None
+    doors: Callable[[], dict[str, Any]] = dict
+    """What the doors of a secure Lichtmast have counted; nothing where everything is open."""
     lag: int | None = None
     """Messages of the log that were not stored yet when it was last asked; None where it did not answer."""
 
@@ -79,7 +91,19 @@ class Service:
     @property
     def http_url(self) -> str:
         """The address of the pages."""
-        return f"http://[{self.settings.host}]:{self.http_port}/"
+        return page_url(self.settings, self.http_port)
+
+    @property
+    def est_url(self) -> str | None:
+        """Where devices enrol; None where everything is open."""
+        return None if self.est_port is None else f"https://{bracketed(self.settings.names[0])}:{self.est_port}"
+
+    @property
+    def first_run_url(self) -> str | None:
+        """The link that makes the first admin; None where there is one."""
+        if self.secure is None or self.secure.first_run is None:
+            return None
+        return f"{self.http_url}first-run#{self.secure.first_run}"
 
     @property
     def mqtt(self) -> tuple[str, int]:
@@ -132,6 +156,7 @@ class Service:
             "duplicates": statistics.duplicates,
             "broker_restarts": self.broker.restarts,
             "pipeline_restarts": statistics.restarts,
+            "doors": self.doors(),
         }
 
 
@@ -143,14 +168,9 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
         store = DuckStore.open(folder.store, clock_us=now_us)
         stack.callback(store.close)
         registry = stack.enter_context(Registry.open(folder.registry))
+        secure = await stack.enter_async_context(secured(folder, settings, registry))
         await require_free(settings.host, settings.mqtt_port, "--mqtt-port")
-        broker = await stack.enter_async_context(
-            Broker(
-                BrokerSettings(
-                    folder.broker, settings.host, mqtt_port=settings.mqtt_port, sync_interval=settings.sync_interval
-                )
-            )
-        )
+        broker = await stack.enter_async_context(Broker(_broker_settings(folder, settings, secure)))
         tasks = await stack.enter_async_context(_Tasks())
         tasks.start(broker.supervise(), "broker")
         tasks.start(broker.heal(), "broker-disk")
@@ -159,7 +179,7 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
             free_bytes = shutil.disk_usage(folder.broker).free
             return Log(broker.client_url, broker.user, broker.password, free_bytes=free_bytes)
 
-        announcer = Announcer(settings.host, broker.client_port, broker.user, broker.password)
+        announcer = Announcer(OWN_HOST, broker.client_port, broker.user, broker.password)
         tasks.start(announcer.run(), "announcer")
         inspector = Inspector(Roster.build(registry.directory(), load_profiles()))
         pipeline = Pipeline(connect, store, registry, announcer, on_roster=inspector.renew)
@@ -169,25 +189,100 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
         async def publish(envelope: bytes) -> None:
             await log.append(topics.COAP_DOOR_SUBJECT, envelope)
 
-        door = await stack.enter_async_context(
-            CoapDoor(CoapSettings(host=settings.host, port=settings.coap_port), inspector.inspect, publish)
-        )
+        coap = CoapSettings(host=settings.host, port=settings.coap_port)
+        dtls = None if secure is None else secure.dtls
+        door = await stack.enter_async_context(CoapDoor(coap, inspector.inspect, publish, dtls=dtls))
         async with asyncio.timeout(READY_TIMEOUT_S):
             await pipeline.ready.wait()
         calm_collector()
         broadcaster = Broadcaster()
         listener = open_socket(settings.host, settings.http_port)
         post = DevicePost(broker, log, store)
+        http_port = listener.getsockname()[1]
         service = Service(
-            folder, settings, registry, store, broker, pipeline, door, log, post, broadcaster, listener.getsockname()[1]
+            folder, settings, registry, store, broker, pipeline, door, log, post, broadcaster, http_port, secure
         )
-        app = create_app(registry, store, broadcaster, ApiSettings(), log_lag=lambda: service.lag)
         tasks.start(service.watch_lag(), "log-lag")
-        tasks.start(serve(app, [listener], broadcaster), "pages")
+        tasks.start(_pages(service, listener), "pages")
         tasks.start(_feed(connect, broadcaster), "live-feed")
+        tasks.start(_upkeep(registry), "register-upkeep")
+        if settings.secure is not None and secure is not None:
+            service.est_port = _secure(tasks, service, secure, settings.secure)
         await stack.enter_async_context(_operator(service))
-        _log.warning("open_access host=%s (loopback only: devices have no certificates yet)", settings.host)
+        if secure is None:
+            _log.warning("open_access host=%s (loopback only, for development)", settings.host)
         yield service
+
+
+def _broker_settings(folder: Folder, settings: Settings, secure: Secured | None) -> BrokerSettings:
+    return BrokerSettings(
+        folder.broker,
+        settings.host,
+        mqtt_port=settings.mqtt_port,
+        sync_interval=settings.sync_interval,
+        tls=None if secure is None else secure.broker_tls,
+    )
+
+
+async def _pages(service: Service, listener: socket.socket) -> None:
+    """Pages, SensorThings and the management API."""
+    secure = service.secure
+    app = create_app(
+        service.registry,
+        service.store,
+        service.broadcaster,
+        api_settings(service.settings, service.http_port),
+        log_lag=lambda: service.lag,
+        management=None if secure is None else secure.management,
+    )
+    await serve(app, [listener], service.broadcaster, tls=None if secure is None else secure.page_tls)
+
+
+async def _upkeep(registry: Registry) -> None:
+    """Once a day: forget what is kept for a time only, and tell the log of changes' head, to be kept elsewhere."""
+    while True:
+        try:
+            await asyncio.to_thread(registry.identity.erase_positions, at_us=now_us())
+            head = await asyncio.to_thread(registry.audit_log.head)
+            _log.info("log_of_changes_head seq=%d hash=%s", head.seq, head.hash)
+        except Exception as error:  # noqa: BLE001 - a register that is busy for long must not end the service
+            _log.error("register_upkeep_failed reason=%s", error)
+        await asyncio.sleep(UPKEEP_S)
+
+
+def _secure(tasks: "_Tasks", service: Service, secure: Secured, chosen: SecureSettings) -> int:
+    """Start what only a secure Lichtmast has; the port where devices enrol."""
+    broker, door = service.broker, service.door
+    callout = Callout(broker, secure.gatekeeper.admission, on_refused=secure.note_mqtt)
+    secure.gatekeeper.on_change(callout.renew)
+    secure.gatekeeper.on_change(door.renew)
+    tasks.start(callout.run(), "callout")
+    tasks.start(secure.gatekeeper.run(), "gatekeeper")
+
+    async def reload() -> None:
+        secure.page_tls.reload()
+        secure.est_tls.reload()
+        door.reload()
+        await broker.reload()
+
+    secure.certificates.on_change(reload)
+    tasks.start(secure.certificates.run(), "certificates")
+    listener = open_socket(service.settings.host, chosen.est_port)
+    est = create_est_app(service.registry, secure.certificates.authority, now_us, on_refused=secure.note_est)
+
+    def counted() -> dict[str, Any]:
+        return {
+            "revision": secure.gatekeeper.admission().revision,
+            "mqtt": asdict(callout.statistics()),
+            "coap": asdict(door.statistics()),
+            "est": asdict(est.state.statistics()),
+        }
+
+    service.doors = counted
+    trust = secure.certificates.device_trust
+    tasks.start(serve(est, [listener], Broadcaster(), tls=secure.est_tls, client_trust=trust), "enrolment")
+    port: int = listener.getsockname()[1]
+    return port
 
 
 async def _feed(connect: Any, broadcaster: Broadcaster) -> None:  # noqa: ANN401 - makes a Log

@@ -11,6 +11,7 @@ from rich.logging import RichHandler
 
 console: Final = Console()
 messages: Final = Console(stderr=True)
+_OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 DataOption = Annotated[
     Path | None,
@@ -24,7 +25,21 @@ def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
+class _FactFormatter(logging.Formatter):
+    """What came as `extra` stands behind the event, as name=value; a line break cannot begin a line of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        fields = "".join(f" {name}={_shown(value)}" for name, value in vars(record).items() if name not in _OWN_FIELDS)
+        return super().formatMessage(record) + fields
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return repr(text) if not text or any(one.isspace() or not one.isprintable() for one in text) else text
+
+
 def log_to_stderr(*, verbose: bool) -> None:
     """Log events as lines: warnings always, everything with --verbose."""
     handler = RichHandler(console=messages, show_path=False, markup=False, rich_tracebacks=False)
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+    handler.setFormatter(_FactFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])

@@ -2,16 +2,18 @@
 
 import asyncio
 import signal
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 import uvloop
 from rich.table import Table
 
+from lichtmast.suite.commands import up_options as options
 from lichtmast.suite.commands.output import DataOption, console, log_to_stderr, messages
 from lichtmast.suite.folder import Folder
+from lichtmast.suite.openid_file import read_openid
 from lichtmast.suite.service import Service, running
-from lichtmast.suite.settings import TOWN_SEED, Settings
+from lichtmast.suite.settings import TOWN_SEED, SecureSettings, Settings, is_loopback
 
 INTERVAL_S: Final = 10.0
 
@@ -19,38 +21,56 @@ INTERVAL_S: Final = 10.0
 def up(  # noqa: PLR0913 - one parameter an option
     data: DataOption = None,
     *,
-    town: Annotated[
-        bool, typer.Option("--town", help="Also run a simulated town on the lampposts in the register.")
-    ] = False,
-    devices: Annotated[
-        int | None,
-        typer.Option(min=1, max=5_000, help="Devices of the town. Default: a lamp on each lamppost, and some sensors."),
-    ] = None,
-    interval_s: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1, help="Seconds between two packs of a device of the town. Default: 10.", show_default=False
-        ),
-    ] = None,
-    host: Annotated[str, typer.Option(help="IPv6 loopback address to listen on.")] = "::1",
-    http_port: Annotated[int, typer.Option(min=0, max=65_535, help="Pages and API; 0 takes a free port.")] = 8080,
-    mqtt_port: Annotated[int, typer.Option(min=0, max=65_535, help="MQTT; 0 takes a free port.")] = 1883,
-    coap_port: Annotated[int, typer.Option(min=0, max=65_535, help="CoAP; 0 takes a free port.")] = 5683,
-    sync_interval: Annotated[
-        str, typer.Option(help="When the log fsyncs: always, or after a time such as 1s (only with replication).")
-    ] = "always",
-    verbose: Annotated[bool, typer.Option("--verbose", help="Log every event, not only warnings.")] = False,
+    town: options.Town = False,
+    devices: options.Devices = None,
+    interval_s: options.IntervalS = None,
+    host: options.Host = "::1",
+    http_port: options.HttpPort = None,
+    mqtt_port: options.MqttPort = None,
+    coap_port: options.CoapPort = None,
+    est_port: options.EstPort = None,
+    secure: options.Secure = False,
+    name: options.Name = None,
+    tls_certificate: options.TlsCertificate = None,
+    tls_key: options.TlsKey = None,
+    openid: options.OpenId = None,
+    security_contact: options.SecurityContact = None,
+    sync_interval: options.SyncInterval = "always",
+    verbose: options.Verbose = False,
 ) -> None:
     """Run Lichtmast: broker, CoAP door, pipeline, store, register and pages, over IPv6.
 
-    Everything it keeps is in the data folder. Until devices have certificates it listens on loopback only.
+    Everything it keeps is in the data folder. On loopback it is open and plaintext, for development. On any other
+    address, or with --secure, everything is encrypted, devices show certificates and people sign in.
     Ctrl-C or SIGTERM stops it; killing it loses nothing that was acknowledged.
     """
     if not town and (devices is not None or interval_s is not None):
         raise typer.BadParameter("--devices and --interval-s are the simulated town's; say --town too")
+    secured = None
+    if secure or not is_loopback(host):
+        if town:
+            raise typer.BadParameter("the simulated town has no certificates; run it on loopback without --secure")
+        provider = None if openid is None else read_openid(openid)
+        secured = SecureSettings(_port(est_port, 9443), tuple(name or ()), tls_certificate, tls_key, provider)
+    elif any(one is not None for one in (est_port, name, tls_certificate, tls_key, openid)):
+        raise typer.BadParameter(
+            "--est-port, --name, --tls-certificate, --tls-key and --openid belong to --secure; say it too"
+        )
     log_to_stderr(verbose=verbose)
-    settings = Settings(host, http_port, mqtt_port, coap_port, sync_interval)
+    settings = Settings(
+        host,
+        _port(http_port, 8443 if secured else 8080),
+        _port(mqtt_port, 8883 if secured else 1883),
+        _port(coap_port, 5684 if secured else 5683),
+        sync_interval,
+        secured,
+        security_contact,
+    )
     uvloop.run(_up(Folder.choose(data), settings, town=town, devices=devices, interval_s=interval_s or INTERVAL_S))
+
+
+def _port(given: int | None, usual: int) -> int:
+    return usual if given is None else given
 
 
 async def _up(folder: Folder, settings: Settings, *, town: bool, devices: int | None, interval_s: float) -> None:
@@ -97,9 +117,20 @@ def _tell(service: Service, town: str) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_row("Pages", f"[bold]{service.http_url.replace('[', chr(92) + '[')}[/bold]")
     table.add_row("SensorThings", f"{service.http_url}v1.1".replace("[", "\\["))
-    table.add_row("MQTT", f"[{service.mqtt[0]}]:{service.mqtt[1]}".replace("[", "\\["))
-    table.add_row("CoAP", f"coap://[{service.coap[0]}]:{service.coap[1]}/up".replace("[", "\\["))
+    secure = service.secure
+    table.add_row("MQTT, TLS" if secure else "MQTT", f"[{service.mqtt[0]}]:{service.mqtt[1]}".replace("[", "\\["))
+    scheme = "coaps" if secure else "coap"
+    table.add_row("CoAP", f"{scheme}://[{service.coap[0]}]:{service.coap[1]}/up".replace("[", "\\["))
+    if secure is not None:
+        table.add_row("Enrolment", f"{service.est_url}".replace("[", "\\["))
+        table.add_row("Root", f"{secure.root_pin}, on the label of each device")
     table.add_row("Data", str(service.folder.path))
     table.add_row("Lampposts", f"{counts.assets} in the register" + (f", from {town}" if town else ""))
     console.print(table)
-    messages.print("Open to everyone on this machine (loopback only): devices have no certificates yet. Ctrl-C stops.")
+    if secure is None:
+        messages.print("Open to everyone on this machine (loopback only), for development. Ctrl-C stops.")
+        return
+    messages.print("Encrypted; devices show certificates, people sign in. Ctrl-C stops.")
+    if service.first_run_url is not None:
+        messages.print("There is no administrator yet. This link makes the first one; it works once, for 24 hours:")
+        messages.print(service.first_run_url, soft_wrap=True, markup=False)
