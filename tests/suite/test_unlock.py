@@ -84,3 +84,22 @@ def test_a_named_file_that_is_not_there_is_told_and_none_is_made_in_its_place(
     with pytest.raises(UnlockError, match="cannot be read"):
         unlock_secret(Folder(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_credential_may_show_the_mask_of_its_access_control_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CREDENTIALS, str(tmp_path))
+    private(tmp_path / CREDENTIAL, "c" * 40).chmod(0o440)
+    assert unlock_secret(Folder(tmp_path)) == b"c" * 40
+    (tmp_path / CREDENTIAL).chmod(0o444)
+    with pytest.raises(UnlockError, match="by others"):
+        unlock_secret(Folder(tmp_path))
+
+
+def test_where_keys_are_locked_already_no_other_secret_is_made(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.authority.mkdir()
+    with pytest.raises(UnlockError, match=VARIABLE):
+        unlock_secret(folder)
+    assert not folder.unlock.exists()

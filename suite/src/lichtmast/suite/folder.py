@@ -8,6 +8,7 @@ from typing import Final
 from lichtmast.suite.errors import FolderError
 
 VARIABLE: Final = "LICHTMAST_DATA"
+REGISTER: Final = "registry.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Folder:
         path = given or Path(os.environ.get(VARIABLE) or "data")
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if (path / REGISTER).exists() and path.stat().st_mode & 0o077:
+                path.chmod(0o700)  # made before there were people in the register
         except OSError as error:
             raise FolderError(
                 f"data folder {path} cannot be made: {error.strerror}; choose another with --data"
@@ -41,7 +44,7 @@ class Folder:
     @property
     def registry(self) -> Path:
         """The register."""
-        return self.path / "registry.sqlite"
+        return self.path / REGISTER
 
     @property
     def authority(self) -> Path:

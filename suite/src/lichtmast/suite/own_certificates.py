@@ -26,7 +26,8 @@ from lichtmast.suite.folder import Folder
 
 _log = logging.getLogger(__name__)
 
-CHECK_S: Final = 30.0
+CHECK_S: Final = 5.0
+"""How often a few small files are looked at; a roll-over is in force so long after it at most."""
 
 Reload = Callable[[], Awaitable[None]]
 """Has a door read its files again."""
@@ -41,7 +42,9 @@ class OwnCertificates:
         self._names = tuple(names)
         self._chance = chance
         self._watched: dict[Path, set[int]] = {}
-        self._doors: list[Reload] = []
+        self._doors: dict[str, Reload] = {}
+        self._behind: set[str] = set()
+        self._keys: list[Path] = []
         self._told_to_roll: set[AuthorityKind] = set()
         self.certificate = folder.certificates / "server.pem"
         self.key = folder.certificates / "server.key"
@@ -53,13 +56,14 @@ class OwnCertificates:
         """The one in force."""
         return self._authority
 
-    def watch(self, certificate: Path) -> None:
-        """Announce the end of an operator's own certificate, and reload the doors when the file changes."""
+    def watch(self, certificate: Path, key: Path) -> None:
+        """Announce the end of an operator's own certificate, and reload the doors when one of the files changes."""
         self._watched[certificate] = set()
+        self._keys.append(key)
 
-    def on_change(self, reload: Reload) -> None:
-        """Have a door read its files again when they changed."""
-        self._doors.append(reload)
+    def on_change(self, door: str, reload: Reload) -> None:
+        """Have a door read its files again when they changed, until it does."""
+        self._doors[door] = reload
 
     async def run(self) -> None:
         """Renew, follow and announce until cancelled."""
@@ -75,7 +79,8 @@ class OwnCertificates:
             now = self._changed_at()
             if renewed or now != changed_at:
                 changed_at = now
-                await self._reload()
+                self._behind.update(self._doors)
+            await self._reload()
 
     def refresh(self, at_us: int) -> bool:
         """Follow the authority, and renew what is due; tells whether a file changed."""
@@ -111,11 +116,14 @@ class OwnCertificates:
         self._watched[self.certificate] = set()
 
     async def _reload(self) -> None:
-        for reload in self._doors:
+        """Each door by itself, and again the next time where it did not: none waits for what another cannot read."""
+        for door in sorted(self._behind):
             try:
-                await reload()
-            except Exception as error:  # noqa: BLE001 - one door that keeps its old certificate must not stop the others
-                _log.error("door_keeps_its_old_certificate reason=%s", error)
+                await self._doors[door]()
+            except Exception as error:  # noqa: BLE001 - as above
+                _log.error("door_keeps_its_old_certificate door=%s reason=%s", door, error)
+            else:
+                self._behind.discard(door)
 
     def _announce(self, at_us: int) -> None:
         for path, announced in self._watched.items():
@@ -129,7 +137,8 @@ class OwnCertificates:
                 _log.error("certificate_ends_soon file=%s days=%d next=replace it", path, told.announce_days)
 
     def _changed_at(self) -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in self._watched if path.exists()}
+        watched = (*self._watched, *self._keys)
+        return {path: path.stat().st_mtime_ns for path in watched if path.exists()}
 
 
 def _replace(path: Path, content: bytes) -> None:

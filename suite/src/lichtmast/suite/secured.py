@@ -22,7 +22,9 @@ from lichtmast.ingest.callout import RefusedConnection
 from lichtmast.ingest.coap.dtls.settings import Dtls
 from lichtmast.registry import Registry
 from lichtmast.registry.people import PeopleBook, Seal
+from lichtmast.registry.pki import Authority
 from lichtmast.suite.clock import now_us
+from lichtmast.suite.errors import SuiteError
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.gatekeeper import Gatekeeper
 from lichtmast.suite.own_certificates import OwnCertificates
@@ -107,10 +109,15 @@ async def secured(folder: Folder, settings: Settings, registry: Registry) -> Asy
         yield None
         return
     secret = unlock_secret(folder)
+    if not Authority.is_made(folder.authority) and registry.identity.admission().certificates:
+        raise SuiteError(
+            f"the register has issued certificates, and {folder.authority} holds no authority; put its copy back. "
+            "A new one would be unknown to every device: for that, start with a new data folder"
+        )
     certificates = OwnCertificates(folder, secret, settings.names, chance=random.random())  # noqa: S311 - spreads renewals
     page_files = _page_files(chosen, certificates)
-    if chosen.page_certificate is not None:
-        certificates.watch(chosen.page_certificate)
+    if page_files[0] != certificates.certificate:
+        certificates.watch(*page_files)
     with PeopleBook.open(folder.registry, Seal.from_secret(secret)) as people:
         yield Secured(
             certificates,

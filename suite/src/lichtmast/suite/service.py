@@ -40,7 +40,9 @@ from lichtmast.suite.clock import now_us
 from lichtmast.suite.device_post import DevicePost
 from lichtmast.suite.errors import SuiteError
 from lichtmast.suite.folder import Folder
+from lichtmast.suite.gatekeeper import AnswerWhenAdmitted
 from lichtmast.suite.operator_app import operator_app
+from lichtmast.suite.own_certificates import Reload
 from lichtmast.suite.ports import require_free
 from lichtmast.suite.secured import Secured, secured
 from lichtmast.suite.settings import SecureSettings, Settings
@@ -259,13 +261,17 @@ def _secure(tasks: "_Tasks", service: Service, secure: Secured, chosen: SecureSe
     tasks.start(callout.run(), "callout")
     tasks.start(secure.gatekeeper.run(), "gatekeeper")
 
-    async def reload() -> None:
-        secure.page_tls.reload()
-        secure.est_tls.reload()
-        door.reload()
-        await broker.reload()
+    def at_once(reload: Callable[[], None]) -> Reload:
+        async def reloaded() -> None:
+            reload()
 
-    secure.certificates.on_change(reload)
+        return reloaded
+
+    doors = secure.certificates
+    doors.on_change("mqtt", broker.reload)
+    doors.on_change("coap", at_once(door.reload))
+    doors.on_change("est", at_once(secure.est_tls.reload))
+    doors.on_change("pages", at_once(secure.page_tls.reload))
     tasks.start(secure.certificates.run(), "certificates")
     listener = open_socket(service.settings.host, chosen.est_port)
     est = create_est_app(service.registry, secure.certificates.authority, now_us, on_refused=secure.note_est)
@@ -280,7 +286,8 @@ def _secure(tasks: "_Tasks", service: Service, secure: Secured, chosen: SecureSe
 
     service.doors = counted
     trust = secure.certificates.device_trust
-    tasks.start(serve(est, [listener], Broadcaster(), tls=secure.est_tls, client_trust=trust), "enrolment")
+    held = AnswerWhenAdmitted(est, secure.gatekeeper)
+    tasks.start(serve(held, [listener], Broadcaster(), tls=secure.est_tls, client_trust=trust), "enrolment")
     port: int = listener.getsockname()[1]
     return port
 

@@ -1,7 +1,7 @@
 """The secret that unlocks the keys of the data folder: where it comes from, and how it is made.
 
-Keys lie encrypted in the data folder, so that a copy of it gives nobody an identity. What unlocks them should come from
-elsewhere: a file that only the service can read, or systemd's credentials.
+The authority's keys lie encrypted in the data folder, so that a copy of it gives nobody the authority. What unlocks
+them should come from elsewhere: a file that only the service can read, or systemd's credentials.
 """
 
 import os
@@ -20,6 +20,8 @@ BYTES_MIN: Final = 32
 SECRET_BYTES: Final = 48
 BYTES_MAX: Final = 1_023
 _OTHERS: Final = 0o077
+_OTHERS_OF_A_CREDENTIAL: Final = 0o037
+"""systemd lets the service's user in by an access control list, whose mask shows as the group's right to read."""
 
 
 def unlock_secret(folder: Folder) -> bytes:
@@ -33,19 +35,24 @@ def unlock_secret(folder: Folder) -> bytes:
         return _read(Path(named))
     credential = Path(os.environ.get(CREDENTIALS, os.devnull)) / CREDENTIAL
     if credential.is_file():
-        return _read(credential)
+        return _read(credential, others=_OTHERS_OF_A_CREDENTIAL)
     if not folder.unlock.exists():
+        if folder.authority.exists():
+            raise UnlockError(
+                f"the keys of {folder.path} are locked, and the secret that unlocks them is elsewhere; name its file "
+                f"in {VARIABLE}, as for the service"
+            )
         _make(folder.unlock)
     return _read(folder.unlock)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, others: int = _OTHERS) -> bytes:
     try:
         mode = path.stat().st_mode
         secret = path.read_bytes().strip()
     except OSError as error:
         raise UnlockError(f"the unlock file {path} cannot be read: {error.strerror}") from error
-    if mode & _OTHERS:
+    if mode & others:
         raise UnlockError(f"the unlock file {path} can be read by others; chmod 600 {path}")
     if not BYTES_MIN <= len(secret) <= BYTES_MAX:
         raise UnlockError(f"the unlock file {path} holds {len(secret)} bytes; it needs {BYTES_MIN} to {BYTES_MAX}")
