@@ -20,10 +20,8 @@ counts. Last line: JSON {live_packs_per_s, drain_packs_per_s, cpu_us_per_pack, r
 import asyncio
 import json
 import os
-import selectors
 import socket
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -33,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from bench.load.mqtt import PROFILE, READINGS, Fleet, connect, send, subscribe_packet
 
 DEVICES = 5_000
 ROUNDS = 5
@@ -40,10 +39,6 @@ BARE_ROUNDS = 3
 LIVE_PACKS = 200_000
 DRAIN_PACKS = 200_000
 CONNECTIONS = 16
-IN_FLIGHT_MAX = 1_000
-CHUNK = 250
-PROFILE = "air-quality"
-READINGS = 6
 TOWN_S = 20
 
 
@@ -167,7 +162,10 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, __file__, "serve", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "bench.ingest", "serve", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def order(self, word: str) -> dict[str, Any]:
@@ -196,115 +194,9 @@ class Server:
         self.process.wait(30)
 
 
-# The load: MQTT 3.1.1 written by hand, because a client library would take the core that is to be measured.
-
-
-def connect_packet(client: str) -> bytes:
-    """CONNECT with clean session, no keep-alive (MQTT 3.1.1 section 3.1)."""
-    body = b"\x00\x04MQTT\x04\x02\x00\x00" + struct.pack(">H", len(client)) + client.encode()
-    return bytes([0x10, len(body)]) + body
-
-
-def subscribe_packet(topic: str) -> bytes:
-    """SUBSCRIBE with QoS 0 (section 3.8)."""
-    body = struct.pack(">HH", 1, len(topic)) + topic.encode() + b"\x00"
-    return bytes([0x82, len(body)]) + body
-
-
-class Fleet:
-    """All devices of the bench, and the next number of each."""
-
-    def __init__(self) -> None:
-        from lichtmast.wire import load_profiles
-
-        uplinks = load_profiles()[PROFILE].uplinks[:READINGS]
-        tail = "".join(
-            f',{{"n":"{one.suffix}","u":"{one.unit}","v":{_value(one.minimum, one.maximum, place)}}}'
-            for place, one in enumerate(uplinks[1:], 1)
-        )
-        first = uplinks[0]
-        self.templates = [
-            (
-                f'[{{"bn":"urn:dev:lm:gm0402:lm-{number:05d}","bt":%b,"lm-epoch":1,"lm-seq":%d,'
-                f'"n":"{first.suffix}","u":"{first.unit}","v":{_value(first.minimum, first.maximum, number)}}}{tail}]'
-            ).encode()
-            for number in range(DEVICES)
-        ]
-        topics = [f"lm/gm0402/lm-{number:05d}/up".encode() for number in range(DEVICES)]
-        self.heads = [struct.pack(">H", len(topic)) + topic for topic in topics]
-        self.sent = 0
-
-    def publications(self, count: int) -> bytes:
-        """The next packs of the fleet as PUBLISH packets, QoS 1 (section 3.3)."""
-        now = b"%.3f" % time.time()
-        parts = []
-        heads, templates = self.heads, self.templates
-        for number in range(self.sent, self.sent + count):
-            device = number % DEVICES
-            payload = templates[device] % (now, number // DEVICES + 1)
-            identifier = number % 65_535 + 1
-            length = len(heads[device]) + 2 + len(payload)
-            parts.append(
-                b"\x32%c%c%b%c%c%b"
-                % (length & 0x7F | 0x80, length >> 7, heads[device], identifier >> 8, identifier & 0xFF, payload)
-            )
-        self.sent += count
-        return b"".join(parts)
-
-    @property
-    def example(self) -> bytes:
-        """One pack, to be shown."""
-        return self.templates[0] % (b"%.3f" % time.time(), 1)
-
-
-def _value(minimum: float | None, maximum: float | None, salt: int) -> str:
-    low, high = minimum or 0.0, 100.0 if maximum is None else maximum
-    return f"{low + (high - low) * ((salt * 37 % 100) / 200):.6g}"
-
-
-def connect(port: int, client: str) -> socket.socket:
-    connection = socket.create_connection(("::1", port))
-    connection.sendall(connect_packet(client))
-    if connection.recv(4) != b"\x20\x02\x00\x00":
-        raise SystemExit("the broker refused the load's connection")
-    return connection
-
-
-def send(port: int, fleet: Fleet, packs: int) -> None:
-    """Publish so many packs over all connections, and wait for every PUBACK."""
-    selector = selectors.DefaultSelector()
-    waiting: dict[socket.socket, bytes] = {}
-    in_flight: dict[socket.socket, int] = {}
-    for number in range(CONNECTIONS):
-        connection = connect(port, f"bench-{number}")
-        connection.setblocking(False)  # noqa: FBT003 - the socket API
-        selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        waiting[connection], in_flight[connection] = b"", 0
-    left, unacknowledged, rest = packs, packs, dict.fromkeys(waiting, 0)
-    while unacknowledged:
-        for key, events in selector.select(10):
-            assert isinstance(key.fileobj, socket.socket)
-            connection = key.fileobj
-            if events & selectors.EVENT_READ:
-                came = len(connection.recv(65_536)) + rest[connection]
-                done, rest[connection] = divmod(came, 4)
-                in_flight[connection] -= done
-                unacknowledged -= done
-            if events & selectors.EVENT_WRITE and (waiting[connection] or left):
-                if not waiting[connection] and in_flight[connection] <= IN_FLIGHT_MAX - CHUNK:
-                    count = min(CHUNK, left)
-                    waiting[connection] = fleet.publications(count)
-                    in_flight[connection] += count
-                    left -= count
-                if waiting[connection]:
-                    waiting[connection] = waiting[connection][connection.send(waiting[connection]) :]
-            wanted = selectors.EVENT_READ
-            if waiting[connection] or (left and in_flight[connection] <= IN_FLIGHT_MAX - CHUNK):
-                wanted |= selectors.EVENT_WRITE
-            if key.events != wanted:
-                selector.modify(connection, wanted)
-    for connection in waiting:
-        connection.close()
+def lanes(port: int, fleet: Fleet) -> list[tuple[socket.socket, Fleet]]:
+    """Connections that all publish for the same fleet in turn."""
+    return [(connect(port, f"bench-{number}"), fleet) for number in range(CONNECTIONS)]
 
 
 def measure_memory(folder: Path) -> dict[str, float]:
@@ -347,7 +239,7 @@ def _wait_for(path: Path) -> Path:
 
 def _connected(pid: int, status: dict[str, Any]) -> dict[str, float]:
     """Connect all, send at the pace of a town for a while, and take the highest memory seen."""
-    fleet = Fleet()
+    fleet = Fleet(range(DEVICES))
     clients = []
     for number in range(DEVICES):
         client = connect(status["mqtt_port"], f"lm-{number:05d}")
@@ -395,11 +287,12 @@ def python_loop_ms() -> float:
 
 
 def run(server: Server) -> dict[str, Any]:
-    fleet = Fleet()
+    fleet = Fleet(range(DEVICES))
     say(f"a pack is {len(fleet.example)} bytes: {fleet.example.decode()[:120]}...")
     state = server.order("start")
     port = state["mqtt_port"]
-    send(port, fleet, 20_000)
+    load = lanes(port, fleet)
+    send(load, 20_000)
     server.wait_packs(20_000, 60)
     live, cpu, broker_cpu, load_cpu = [], [], [], []
     broker = psutil.Process(state["broker_pid"])
@@ -409,7 +302,7 @@ def run(server: Server) -> dict[str, Any]:
         before, broker_before = server.order("state"), broker.cpu_times()
         load_before_s = time.process_time()
         started_s = time.perf_counter()
-        send(port, fleet, LIVE_PACKS)
+        send(load, LIVE_PACKS)
         after = server.wait_packs(before["packs"] + LIVE_PACKS, 120)
         took_s = time.perf_counter() - started_s
         broker_after = broker.cpu_times()
@@ -427,7 +320,7 @@ def run(server: Server) -> dict[str, Any]:
     drain = []
     for number in range(ROUNDS):
         server.order("stop")
-        send(port, fleet, DRAIN_PACKS)
+        send(load, DRAIN_PACKS)
         started_s = time.perf_counter()
         server.order("start")
         after = server.wait_packs(DRAIN_PACKS, 120)
@@ -439,7 +332,7 @@ def run(server: Server) -> dict[str, Any]:
     for number in range(1, BARE_ROUNDS + 1):
         before_s = server.order("state")["cpu_s"]
         started_s = time.perf_counter()
-        send(port, fleet, LIVE_PACKS)
+        send(load, LIVE_PACKS)
         cpu_s = server.wait_packs(number * LIVE_PACKS, 120, "bare")["cpu_s"]
         bare_live.append(LIVE_PACKS / (time.perf_counter() - started_s))
         bare_cpu.append((cpu_s - before_s) / LIVE_PACKS * 1e6)

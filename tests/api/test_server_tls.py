@@ -7,7 +7,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 from cryptography import x509
 from identity_town import SERVER, IdentityTown
 from starlette.types import Receive, Scope, Send
@@ -414,6 +415,33 @@ def test_one_connection_more_than_the_limit_is_closed_and_counted(
                 writer.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("runner", [asyncio.run, uvloop.run])
+def test_connections_that_shook_hands_count_while_they_stand_on_either_event_loop(
+    town: IdentityTown,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    make_protocol: Callable[[], HttpProtocol],
+    runner: Callable[[Coroutine[None, None, None]], None],
+) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS_OF_NETWORK_MAX", 2)
+
+    async def run() -> None:
+        async with door_of(town, make_protocol) as (door, port), asyncio.timeout(10):
+            held = [await Client.connect(port, trusting(town)) for _ in range(2)]
+            await wait_until(lambda: door.statistics().accepted == 2)
+            await asyncio.sleep(0)
+            assert door.statistics().open == 2
+            with pytest.raises((OSError, asyncio.IncompleteReadError)):
+                await Client.connect(port, trusting(town))
+            assert door.statistics().refused == {"too_many_connections_of_network": 1}
+            for one in held:
+                await one.close()
+            await wait_until(lambda: door.statistics().open == 0)
+
+    runner(run())
+    assert [one for one in caplog.records if one.levelname == "ERROR"] == []
 
 
 @pytest.mark.slow

@@ -10,8 +10,6 @@ import itertools
 import json
 import shlex
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -21,19 +19,45 @@ from typing import Any
 
 import pytest
 from fault_run import FaultRun, acknowledged, wait_until
+from running_agent import RunningAgent
 from running_lichtmast import Running, lichtmast
 
 from lichtmast.firmware_sim import Town, Transport, limits
 from lichtmast.firmware_sim.checker import Report, Sealed
 from lichtmast.firmware_sim.network import Flapping, Impairment, TunNetwork
+from lichtmast.registry import Registry
+from lichtmast.registry.auditing import Actor, ActorKind
+from lichtmast.registry.identity import read_public_key
+from lichtmast.registry.importing import import_source
+from lichtmast.registry.pki import Authority
 from lichtmast.store import DuckStore, Outcome
 from lichtmast.suite.folder import Folder
+from lichtmast.suite.unlock import unlock_secret
+from lichtmast.wire import DeviceId
+from lichtmast.wire.label import Label, spki_pin
 
 pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(400)]
 SEED = 20261121
 DRAIN_S = 120.0
 STALL_S = 120.0
+DRAINED_S = 8.0
 LEVEL_DB = 61.25
+AGENT = DeviceId("gm0402", "agent-1")
+ENGINEER = Actor(ActorKind.USER, "jansen@example.nl", "2001:db8::7")
+CORE_NAME = "core.lichtmast.example"
+EAR = f"""
+[[driver]]
+name = "ear"
+kind = "simulated"
+[driver.channel.level]
+shape = "constant"
+unit = "dB"
+value = {LEVEL_DB}
+[[driver.reading]]
+channel = "level"
+suffix = "/noise/0/level"
+sample_s = 0.25
+"""
 DARK = Impairment(blackhole=True)
 CLEAN = Impairment()
 STORM = Impairment(delay_s=0.2, jitter_s=0.1, reorder=0.05, reorder_s=0.3, duplicate=0.05, corrupt=0.02)
@@ -227,85 +251,97 @@ def test_f15_a_town_on_a_narrow_band_goes_on_and_drains(lab: Lab) -> None:
 
 
 class Agent:
-    """A real `lichtmast-edge run` at the edge, whose one reading is always the same: what differs was altered."""
+    """A real `lichtmast-edge run` at the edge, on encrypted links, fresh from the workshop and claimed.
+
+    Its one reading is always the same: what differs was altered.
+    """
 
     def __init__(self, network: TunNetwork, running: Running, folder: Path, host: str, link: str = "mqtt") -> None:
-        port = running.mqtt_port if link == "mqtt" else running.coap_port
-        self._network = network
+        assert running.est_port is not None
+        self.link = link
         self._running = running
-        self._settings = folder / "agent.toml"
-        self._settings.write_text(f"""
-[device]
-tenant = "gm0402"
-name = "agent-1"
-profile = "noise"
-state = "state"
-[report]
-interval_s = 0.25
-[clock]
-source = "assumed"
-[uplink]
-order = ["{link}"]
-plaintext_beyond_loopback = true
-[uplink.{link}]
-host = "{host}"
-port = {port}
-[[driver]]
-name = "ear"
-kind = "simulated"
-[driver.channel.level]
-shape = "constant"
-unit = "dB"
-value = {LEVEL_DB}
-[[driver.reading]]
-channel = "level"
-suffix = "/noise/0/level"
-sample_s = 0.25
-""")
-        self._log = folder / "agent.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self._network = network
+        self._agent = RunningAgent(
+            folder / "agent",
+            (host, running.mqtt_port) if link == "mqtt" else None,
+            (host, running.coap_port) if link == "coap" else None,
+            device=AGENT,
+            interval_s=0.25,
+            sensors=EAR,
+            profile="noise",
+            prefix=network.edge.command(),
+            enrol=(host, running.est_port),
+        )
+        self._agent.label = self._claimed()
+
+    def _claimed(self) -> str:
+        """Make its key, and claim it on the lamppost, as the workshop and an engineer do; its label."""
+        agent, folder = self._agent, self._running.folder
+        agent.write_settings()
+        made = agent.command("identity", "new")
+        assert made.returncode == 0, made.stderr
+        shown = agent.command("identity", "label-key")
+        assert shown.returncode == 0, shown.stderr
+        authority = Authority.open(folder.authority, unlock_secret(folder))
+        label = Label(agent.device, spki_pin(read_public_key(shown.stdout.encode())), authority.root_pin)
+        now_us = time.time_ns() // 1_000
+        with Registry.open(folder.registry) as registry:
+            (lamppost,) = registry.things(agent.device.tenant)
+            registry.identity.stage(label, agent.profile, at_us=now_us)
+            registry.identity.open_claim(label, asset_id=lamppost.id, by=ENGINEER, at_us=now_us)
+        return label.text
 
     def start(self, *, resolver: Path | None = None) -> None:
         """Run it; `resolver` is the resolv.conf that it sees, and nobody else."""
-        words = [sys.executable, "-m", "lichtmast.edge", "run", "--settings", str(self._settings)]
+        words: tuple[str, ...] = ()
         if resolver is not None:
-            mount = f"mount --bind {shlex.quote(str(resolver))} /etc/resolv.conf && exec {shlex.join(words)}"
-            words = ["unshare", "--mount", "sh", "-c", mount]
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._network.edge.command(*words), stdout=log, stderr=log)
+            mount = f"mount --bind {shlex.quote(str(resolver))} /etc/resolv.conf"
+            words = ("unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh")
+        self._agent.prefix = self._network.edge.command(*words)
+        self._agent.start()
 
     def stop(self) -> None:
-        assert self.process is not None
-        self.process.terminate()
-        assert self.process.wait(30) == 0, self._log.read_text()[-2_000:]
+        assert self._agent.stop() == 0, self._agent.log.read_text()[-2_000:]
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        self._agent.end()
 
     def outbox(self) -> dict[str, Any]:
         """What waits, as its own command says beside it; before the agent has made its file, nothing."""
-        if not (self._settings.parent / "state/outbox.sqlite").exists():
+        if not (self._agent.state / "outbox.sqlite").exists():
             return {"next_seq": 1, "packs": 0}
-        words = [sys.executable, "-m", "lichtmast.edge", "outbox", "--json", "--settings", str(self._settings)]
-        told: dict[str, Any] = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
-        return told
+        return self._agent.outbox()
 
     def wait_outbox(self, true: Callable[[dict[str, Any]], bool], timeout_s: float, what: str) -> dict[str, Any]:
         until_s = time.monotonic() + timeout_s
         while not true(told := self.outbox()):
-            assert time.monotonic() < until_s, f"not {what} within {timeout_s:.0f} s: {told}"
-            assert self.process is not None
-            assert self.process.poll() is None, self._log.read_text()[-2_000:]
+            told_s = f"{told}\n{self._agent.log.read_text()[-2_000:]}"
+            assert time.monotonic() < until_s, f"not {what} within {timeout_s:.0f} s: {told_s}"
+            assert self._agent.process is not None
+            assert self._agent.process.poll() is None, told_s
         return told
+
+    def sessions(self) -> int:
+        """How many handshakes of its link the server has finished and let in."""
+        with self._network.core.entered():
+            doors = self._running.status()["doors"]
+        return int(doors["mqtt"]["admitted"] if self.link == "mqtt" else doors["coap"]["dtls"]["handshakes_finished"])
 
     def judge(self) -> int:
         """Stop all; every number is stored once or still waits, none is strange, no value is altered. The stored."""
+        assert self.sessions() > 0, "vacuous: nothing came over an encrypted link"
         with self._network.core.entered():
             audit = self._running.audit()
             assert self._running.stop() == 0
         assert (audit["faults"], audit["double_packs"], audit["dropped"]) == ([], 0, 0)
         told = self.outbox()
+        with Registry.open(self._running.folder.registry) as registry:
+            streams = registry.directory().entries[str(AGENT)].datastream_ids
         store = DuckStore.open(self._running.folder.store, clock_us=lambda: 0)
         try:
-            rows = store.ledger_range("gm0402/agent-1", told["epoch"]).to_pylist()
-            values = {one["result"] for one in store.range([1], 0, 2**62, limit=10**6).to_pylist()}
+            rows = store.ledger_range(str(AGENT), told["epoch"]).to_pylist()
+            values = {one["result"] for one in store.range(list(streams), 0, 2**62, limit=10**6).to_pylist()}
         finally:
             store.close()
         stored = [one["seq"] for one in rows if one["outcome"] == Outcome.STORED]
@@ -317,13 +353,24 @@ sample_s = 0.25
         return len(stored)
 
 
+def is_drained(told: dict[str, Any]) -> bool:
+    """Whether only what was made a moment ago waits: the pack that was in flight when the link broke too has come."""
+    return told["packs"] < 8 and (told["oldest_s"] or 0.0) < DRAINED_S
+
+
 @pytest.fixture
-def server(tun: TunNetwork, tmp_path: Path) -> Iterator[Running]:
-    """A Lichtmast in the core that knows the agent."""
-    running = Running(Folder.choose(tmp_path / "data"), tmp_path / "output.log")
+def server(tun: TunNetwork, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """A Lichtmast in the core with one lamppost, where all is encrypted; the parameter is its name in certificates."""
+    folder = Folder.choose(tmp_path / "data")
+    name = getattr(request, "param", tun.core_address)
+    running = Running.secure(folder, tmp_path / "output.log", name=name)
+    (tmp_path / "lampposts.csv").write_text("id,naam,lon,lat\nP0001,Kerkstraat 1,5.17,52.22\n", "utf-8")
+    with Registry.open(folder.registry) as registry:
+        registry.ensure_tenant(AGENT.tenant)
+        lampposts = import_source("csv", tmp_path / "lampposts.csv", tenant=AGENT.tenant)
+        registry.import_assets(AGENT.tenant, lampposts, dry_run=False)
     try:
         with tun.core.entered():
-            running.register("agent-1", profile="noise")
             running.start()
         yield running
     finally:
@@ -338,9 +385,7 @@ def agents() -> Iterator[list[Agent]]:
     started: list[Agent] = []
     yield started
     for one in started:
-        if one.process is not None and one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
+        one.end()
 
 
 def lose_a_large_datagram(network: TunNetwork) -> None:
@@ -369,7 +414,7 @@ def test_f14_an_agent_delivers_through_a_storm(
 
     agent.wait_outbox(bitten, 200, "hit by everything")
     tun.heal()
-    agent.wait_outbox(lambda told: told["packs"] < 8, STALL_S, "drained")
+    agent.wait_outbox(is_drained, STALL_S, "drained")
     agent.stop()
     assert agent.judge() > 140
 
@@ -404,7 +449,7 @@ def test_f15_an_agent_drains_and_is_configured_where_too_big_is_lost(
             not in lichtmast("device", "show", "gm0402/agent-1", "--json", data=server.folder.path).stdout
         ):
             assert time.monotonic() < until_s, f"no answer to a configuration within {STALL_S:.0f} s"
-    agent.wait_outbox(lambda told: told["packs"] < 8, STALL_S, "drained")
+    agent.wait_outbox(is_drained, STALL_S, "drained")
     assert tun.counts.total.shaped > 0
     agent.stop()
     assert agent.judge() > 40
@@ -422,7 +467,7 @@ def test_f15_an_agent_on_coap_drains_where_too_big_is_lost(
     agent.wait_outbox(lambda told: told["packs"] > 40, 60, "offline")
     tun.impair(NARROW)
     lose_a_large_datagram(tun)
-    agent.wait_outbox(lambda told: told["packs"] < 8, STALL_S, "drained")
+    agent.wait_outbox(is_drained, STALL_S, "drained")
     assert tun.counts.total.shaped > 0
     agent.stop()
     assert agent.judge() > 40
@@ -450,13 +495,14 @@ class NameServer:
             self._socket.sendto(header + asked + record, peer)
 
 
+@pytest.mark.parametrize("server", [CORE_NAME], indirect=True)
 def test_f28_an_agent_measures_on_while_dns_is_down_and_returns_without_hands(
     tun: TunNetwork, server: Running, tmp_path: Path, agents: list[Agent]
 ) -> None:
     names = NameServer(tun)
     resolver = tmp_path / "resolv.conf"
     resolver.write_text(f"nameserver {tun.core_address}\noptions timeout:1 attempts:1\n")
-    agent = Agent(tun, server, tmp_path, "core.lichtmast.example")
+    agent = Agent(tun, server, tmp_path, CORE_NAME)
     agents.append(agent)
     agent.start(resolver=resolver)
     agent.wait_outbox(lambda told: told["next_seq"] > 8 and told["packs"] < 8, 60, "connected by name")
@@ -478,7 +524,7 @@ def test_f28_an_agent_measures_on_while_dns_is_down_and_returns_without_hands(
         assert time.monotonic() < until_s, "vacuous: nobody asked for a name while DNS was down"
         time.sleep(0.1)
     tun.edge.block_ports([])
-    agent.wait_outbox(lambda told: told["packs"] < 8, STALL_S, "drained")
+    agent.wait_outbox(is_drained, STALL_S, "drained")
     agent.stop()
     assert agent.judge() > 60
 
@@ -491,9 +537,11 @@ def test_f28_an_agent_goes_on_from_its_new_prefix(
     agents.append(agent)
     agent.start()
     agent.wait_outbox(lambda told: told["next_seq"] > 8 and told["packs"] < 8, 60, "connected")
+    sessions = agent.sessions()
     tun.renumber()
     seq = agent.outbox()["next_seq"]
-    agent.wait_outbox(lambda told: told["next_seq"] > seq + 8 and told["packs"] < 8, STALL_S, "back")
+    agent.wait_outbox(lambda told: told["next_seq"] > seq + 8 and is_drained(told), STALL_S, "back")
+    assert agent.sessions() > sessions, "vacuous: the session outlived its address"
     agent.stop()
     assert agent.judge() > 16
 

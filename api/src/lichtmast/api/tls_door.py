@@ -92,10 +92,11 @@ class TlsDoor:
     async def _hold(self, connection: socket.socket, network: str) -> None:
         """One connection from its handshake to its end."""
         loop = asyncio.get_running_loop()
+        speaker = self._protocol()  # ours: what a loop gives back may be a layer of its own around it, as uvloop's is
         try:
             try:
-                _, speaker = await loop.connect_accepted_socket(
-                    self._protocol,
+                await loop.connect_accepted_socket(
+                    lambda: speaker,
                     connection,
                     ssl=self._context(),
                     ssl_handshake_timeout=self._handshake_timeout_s,

@@ -243,11 +243,7 @@ class Reader:
         self._checked_at_s = 0.0
 
     async def __aenter__(self) -> Self:
-        self._consumer: PullConsumer = await self._log.consumer(
-            self._name,
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            delivery_start_sequence=self._after + 1,
-        )
+        await self._begin()
         return self
 
     async def __aexit__(
@@ -255,16 +251,28 @@ class Reader:
     ) -> None:
         """Leave the consumer to end by itself after IDLE_CONSUMER_S: the connection may be what broke."""
 
+    async def _begin(self) -> None:
+        self._consumer: PullConsumer = await self._log.consumer(
+            self._name,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            delivery_start_sequence=self._after + 1,
+        )
+
     async def fetch(self, most: int = FETCH_MAX) -> list[JetStreamMessage]:
         """The next messages, what is there but at most `most`; empty after FETCH_WAIT_S without any.
 
         Raises LogError when the read broke; messages may have gone with it, so read anew from the store's position.
         """
         messages = await self._fetch(most) or await self._fetch_if_alive(most)
-        if messages:
-            await self._check_whole(messages)
-            self._after = messages[-1].stream_sequence
-        return messages
+        whole = messages[: await self._whole(messages)]
+        if whole:
+            self._after = whole[-1].stream_sequence
+        if len(whole) < len(messages):
+            # The broker had answered too late for the client library's patience, or a connection was replaced: the
+            # consumer is past what nobody got. One that begins at the hole costs less than all anew.
+            _log.warning("log_read_again stream=%s from=%d", self._name, self._after + 1)
+            await self._begin()
+        return whole
 
     async def _fetch(self, most: int) -> list[JetStreamMessage]:
         try:
@@ -289,22 +297,27 @@ class Reader:
             )
         return late
 
-    async def _check_whole(self, messages: list[JetStreamMessage]) -> None:
-        """Every position must be there: the client library reconnects in silence, and what was on its way is gone."""
-        first, last = messages[0].stream_sequence, messages[-1].stream_sequence
-        if first == self._after + 1 and last - first + 1 == len(messages):
-            return
-        expected = self._after + 1
-        for message in messages:
+    async def _whole(self, messages: list[JetStreamMessage]) -> int:
+        """How many messages there are before the first hole: of a fetch, parts may be lost on the way, in silence."""
+        expected, count = self._after + 1, len(messages)
+        if not messages or (messages[0].stream_sequence, messages[-1].stream_sequence) == (
+            expected,
+            self._after + count,
+        ):
+            return count
+        for at, message in enumerate(messages):
             position = message.stream_sequence
             if position < expected:
                 raise LogError(f"stream {self._name} gave position {position} where {expected} was due")
             if position > expected:
                 # A consumer of its own, asked for one message, can lose it but not skip to another.
                 found = await self._log.message_at(self._name, expected)
-                if found is None or found.stream_sequence != position:
+                if found is None:
                     raise LogError(
                         f"positions {expected} to {position - 1} of stream {self._name} were lost on the way"
                     )
+                if found.stream_sequence != position:
+                    return at
                 _log.error("log_positions_gone stream=%s from=%d to=%d", self._name, expected, position - 1)
             expected = position + 1
+        return count

@@ -56,6 +56,8 @@ REGISTERED_TIMEOUT_S: Final = 30.0
 LAG_POLL_S: Final = 1.0
 CAUGHT_UP_POLL_S: Final = 0.05
 UPKEEP_S: Final = 86_400.0
+PLAIN_BROKER_MB: Final = 160
+SECURE_BROKER_MB: Final = 512
 
 
 @dataclass(slots=True)
@@ -217,12 +219,14 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
 
 
 def _broker_settings(folder: Folder, settings: Settings, secure: Secured | None) -> BrokerSettings:
+    """The broker's memory is for its connections mostly; encrypted ones are larger (see `scripts/bench identity`)."""
     return BrokerSettings(
         folder.broker,
         settings.host,
         mqtt_port=settings.mqtt_port,
         sync_interval=settings.sync_interval,
         tls=None if secure is None else secure.broker_tls,
+        memory_limit_mb=PLAIN_BROKER_MB if secure is None else SECURE_BROKER_MB,
     )
 
 

@@ -18,7 +18,7 @@ from lichtmast.ingest import observations
 from lichtmast.ingest.errors import IngestError
 from lichtmast.ingest.log import FETCH_MAX, Log, Reader
 from lichtmast.ingest.pipeline.acks import Acks
-from lichtmast.ingest.pipeline.arrivals import Message, collect
+from lichtmast.ingest.pipeline.arrivals import Arrivals, Message, collect
 from lichtmast.ingest.pipeline.position import Position, locate
 from lichtmast.ingest.pipeline.prepared import Prepared
 from lichtmast.ingest.pipeline.roster import UNKNOWN, Roster
@@ -40,7 +40,6 @@ FULL_ENOUGH: Final = 1_000
 """A fetch of fewer messages is followed by a pause: a quiet town costs ten commits a second and not a thousand."""
 LINGER_S: Final = 0.08
 ROSTER_CHECK_S: Final = 1.0
-ROSTER_RECHECK_S: Final = 0.2
 ACK_ROUND_S: Final = 0.1
 
 
@@ -204,8 +203,8 @@ class Pipeline:
 
     async def _prepare(self, messages: Sequence[Message], transform: Transform) -> Prepared:
         arrivals = collect(messages, transform.roster)
-        if UNKNOWN in arrivals.device and await self._renew_roster(transform, ROSTER_RECHECK_S):
-            arrivals = collect(messages, transform.roster)  # registered a moment ago
+        if _is_refused(arrivals, transform.roster) and await self._renew_roster(transform, 0.0):
+            arrivals = collect(messages, transform.roster)  # registered or enrolled a moment ago, before it sent this
         try:
             return transform.prepare(arrivals)
         except Exception as error:
@@ -279,3 +278,8 @@ class Pipeline:
     async def _in_writer(self, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - passes any result through
         """Run in the one thread that writes the store."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+
+def _is_refused(arrivals: Arrivals, roster: Roster) -> bool:
+    """Whether the roster would refuse a sender: then it must be the register's present one."""
+    return any(row == UNKNOWN or not roster.active[row] for row in set(arrivals.device))

@@ -100,6 +100,10 @@ def roll(
     else:
         authority.roll_issuing(which, now_us=now_us(), root_keys=root_key, distrust_old=distrust_old)
         console.print(f"A new authority for {which.value} signs from now on.")
+    if distrust_old:
+        with Registry.open(folder.registry) as registry:
+            count = registry.identity.revoke_distrusted(authority, by=LOCAL_COMMAND, at_us=now_us())
+        console.print(f"{count} certificates of the old one are revoked; each device has to be claimed again.")
     signing = {one.role: pin_text(one.pin) for one in authority.certificates() if one.signs}
     _log(folder, AuthorityAction.ROLLED, which.value, pins=signing, distrust_old=distrust_old)
     console.print("A running Lichtmast takes it up by itself.")
