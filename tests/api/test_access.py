@@ -10,7 +10,7 @@ import pytest
 from access_town import ORIGIN, OWN_PAGE, AccessTown, Client, access_town
 from people_town import ELSEWHERE, HERE, PASSWORD, THERE, Person
 
-from lichtmast.api.access.limits import BODY_BYTES_MAX
+from lichtmast.api.access.limits import BODY_BYTES_MAX, KNOCK_NETWORK_BURST
 from lichtmast.api.access.pages import own_path
 from lichtmast.api.access.texts import OWN_KEYS, PEOPLE_TEXTS
 from lichtmast.registry.auditing import LOCAL_COMMAND
@@ -365,10 +365,18 @@ def test_guesses_at_links_are_slowed_down(access: AccessTown) -> None:
     client = access.client(ELSEWHERE)
     answers = [
         client.post("/invitation", data={"code": f"guess{number}", "password": PASSWORD}).status_code
-        for number in range(24)
+        for number in range(KNOCK_NETWORK_BURST + 1)
     ]
-    assert answers[:20] == [401] * 20
-    assert 429 in answers[20:]
+    assert answers == [401] * KNOCK_NETWORK_BURST + [429]
+
+
+def test_a_network_that_asks_for_passkeys_without_end_is_slowed_down_alone(access: AccessTown) -> None:
+    def ask(source: str) -> int:
+        return access.client(source).post("/v1/session/passkey-challenge").status_code
+
+    assert {ask("2001:db8:bad::1") for _ in range(KNOCK_NETWORK_BURST)} == {201}
+    assert ask("2001:db8:bad::2") == 429
+    assert ask(ELSEWHERE) == 201
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/sign-in/code", "/first-run", "/invitation", "/account"])

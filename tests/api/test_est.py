@@ -2,6 +2,7 @@
 
 import http.client
 import logging
+import random
 import subprocess
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
@@ -19,8 +20,9 @@ from starlette.routing import Route
 
 from lichtmast.api import limits
 from lichtmast.api.est import EST_NEEDS, EstReason, PayloadError
+from lichtmast.api.est.app import new_throttle
 from lichtmast.api.est.payload import CSR_ATTRIBUTES, body_of, read_body
-from lichtmast.api.est.throttle import Rate, Throttle
+from lichtmast.api.throttle import Rate, Throttle
 from lichtmast.registry import DeviceStatus
 from lichtmast.registry.identity import ClaimState, EnrolmentReason
 from lichtmast.registry.pki import CsrFlaw
@@ -171,16 +173,14 @@ def test_a_request_that_is_not_by_a_pinned_key_tells_nothing_of_what_there_is(es
     assert est.town.registry.identity.certificates(victim.device) == []
 
 
-def test_brute_force_locks_the_claim_and_not_the_device(est: Est) -> None:
+def test_brute_force_is_counted_and_keeps_no_device_from_its_pole(est: Est) -> None:
     node = est.town.node("lamp-0007")
     claim = est.town.claim(node)
     for _ in range(5):
         assert est.ask("simpleenroll", csr=Node(node.device).csr()).status == 403
-    assert est.ask("simpleenroll", csr=node.csr()).status == 403
-    locked = est.town.registry.identity.claim(claim.id)
-    assert locked is not None
-    assert locked.state(est.town.now_us()) is ClaimState.LOCKED
-    est.town.claim(node)
+    attacked = est.town.registry.identity.claim(claim.id)
+    assert attacked is not None
+    assert (attacked.wrong_keys, attacked.state(est.town.now_us())) == (5, ClaimState.OPEN)
     assert est.ask("simpleenroll", csr=node.csr()).status == 200
 
 
@@ -365,16 +365,17 @@ def test_a_network_that_asks_too_often_is_told_when_to_come_again(tmp_path: Path
         app = town.est_app(clock_s=lambda: clock[0])
         with serving(app, town.tls_files(), town.device_trust) as port:
             est = Est(town, port)
-            statuses = [est.ask("csrattrs").status for _ in range(limits.EST_NETWORK_BURST)]
-            assert set(statuses) == {200}
+            statuses = [est.ask("simpleenroll", body=b"%").status for _ in range(limits.EST_NETWORK_BURST)]
+            assert set(statuses) == {400}
             refused = est.ask("simpleenroll", csr=town.node("lamp-0001").csr())
             assert refused.status == 429
+            assert est.ask("cacerts").status == 200, "reading is counted for itself"
             assert int(refused.headers["retry-after"]) >= 1
             clock[0] += 1 / limits.EST_NETWORK_PER_S
-            assert est.ask("csrattrs").status == 200
+            assert est.ask("simpleenroll", body=b"%").status == 400
             told = app.state.statistics()
-            assert told.answered == {"csrattrs": limits.EST_NETWORK_BURST + 1}
-            assert told.refused == {"too_many_requests": 1}
+            assert told.answered == {"cacerts": 1}
+            assert told.refused == {"too_many_requests": 1, "not_base64": limits.EST_NETWORK_BURST + 1}
 
 
 def test_an_authority_that_cannot_sign_is_503_and_burns_no_claim(tmp_path: Path) -> None:
@@ -395,16 +396,24 @@ def test_an_authority_that_cannot_sign_is_503_and_burns_no_claim(tmp_path: Path)
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate_to_each_network_and_to_all() -> None:
-    throttle = Throttle(Rate(2, 1.0), Rate(3, 10.0), networks_max=2)
-    assert [throttle.wait_s("a", 0.0) for _ in range(2)] == [0.0, 0.0]
-    assert throttle.wait_s("a", 0.0) == 1.0
-    assert throttle.wait_s("b", 0.0) == 0.0
-    assert throttle.wait_s("b", 0.0) == pytest.approx(0.1)  # everybody's three are gone
-    assert throttle.wait_s("b", 0.1) == 0.0
-    assert throttle.wait_s("a", 0.5) == 0.5
-    assert throttle.wait_s("a", 1.0) == 0.0
-    assert throttle.wait_s("c", 1.1) == 0.0  # pushes out b, the longest quiet
-    assert throttle.wait_s("c", 0.0) == 0.0  # a clock that goes back takes nothing
+    throttle = Throttle(Rate(2, 1.0), Rate(3, 10.0), kept_max=2)
+    assert [throttle.wait_s(("a", "all"), 0.0) for _ in range(2)] == [0.0, 0.0]
+    assert throttle.wait_s(("a", "all"), 0.0) == 1.0
+    assert throttle.wait_s(("b", "all"), 0.0) == 0.0
+    assert throttle.wait_s(("b", "all"), 0.0) == pytest.approx(0.1)  # everybody's three are gone
+    assert throttle.wait_s(("b", "all"), 0.1) == 0.0
+    assert throttle.wait_s(("a", "all"), 0.5) == 0.5
+    assert throttle.wait_s(("a", "all"), 1.0) == 0.0
+    assert throttle.wait_s(("c", "all"), 1.1) == 0.0  # pushes out b, the longest quiet
+    assert throttle.wait_s(("c", "all"), 0.0) == 0.0  # a clock that goes back takes nothing
+
+
+def test_a_flood_from_one_site_keeps_nobody_elsewhere_from_asking() -> None:
+    throttle, chance = new_throttle(), random.Random(1)  # noqa: S311 - the order of a test
+    flood = [(chance.uniform(0, 60), f"network {number % 100}", "site") for number in range(400 * 60)]
+    honest = [(chance.uniform(30, 60), "home", "elsewhere") for _ in range(100)]
+    waits = [(network, throttle.wait_s((network, site, "all"), at_s)) for at_s, network, site in sorted(flood + honest)]
+    assert [wait_s for network, wait_s in waits if network == "home"] == [0.0] * 100
 
 
 @pytest.mark.parametrize("body", [b"", b"\x30\x80", b"====", b"AAA", "é".encode(), b"-----"])
@@ -440,8 +449,9 @@ def test_whom_the_register_refuses_is_told_to_whoever_keeps_the_book(tmp_path: P
             est, node = Est(town, port), town.node("lamp-0001")
             est.ask("simpleenroll", csr=Node(node.device).csr())
             est.ask("simpleenroll", csr=Node(node.device).csr(common_name=None, uris=()))
+            est.ask("simpleenroll", csr=Node(DeviceId(node.device.tenant, "invented-1")).csr())
             est.ask("simpleenroll", body=b"%")
-        assert told == [(node.device, "other_key"), (None, "unknown_key")]
+        assert told == [(node.device, "other_key"), (None, "unknown_key"), (None, "unknown_device")]
 
 
 def test_a_length_that_is_declared_too_long_is_refused_before_the_body_comes(est: Est) -> None:

@@ -23,9 +23,10 @@ from identity_town import CLIENT, SERVER, IdentityTown, Issuer, self_signed
 
 from lichtmast.edge.clock import SystemClock
 from lichtmast.edge.identity import CertificateError, Moment, Refusal, limits
-from lichtmast.edge.identity.certificates import read_bundle
+from lichtmast.edge.identity.certificates import believed_roots, read_bundle
 from lichtmast.edge.identity.exchange import perform
 from lichtmast.edge.identity.schedule import Result, Step
+from lichtmast.registry.pki import certifying
 from lichtmast.wire import DeviceId
 
 DEVICE = DeviceId("gm0402", "lamp-0001")
@@ -230,6 +231,38 @@ def test_a_new_root_that_nobody_vouches_for_is_not_believed(node: Node, town: Id
     with EstStand(town, DEVICE).running(chain, key) as rolled:
         rolled.authorities = [town.root_issuer.certificate, new.certificate]
         assert perform(node.order(rolled, Step.REFRESH)).refusal is Refusal.SERVER_UNTRUSTED
+
+
+@pytest.mark.parametrize("name", ["its own", "another"])
+def test_the_stolen_key_of_an_issuing_authority_makes_no_root(name: str) -> None:
+    root = certifying.new_root("City", now().wall_us)
+    stolen = certifying.new_issuing(certifying.AuthorityKind.DEVICES, root, "City", now().wall_us)
+    subject = stolen.certificate.subject if name == "its own" else self_signed(name).certificate.subject
+    begin_us, end_us = now().wall_us, now(3650).wall_us
+    evil = certifying._authority(
+        subject, subject, stolen.key.public_key(), stolen.key, begin_us, end_us, path_length=None
+    )
+    cross = crossed(Issuer(evil, stolen.key), Issuer(stolen.certificate, stolen.key))
+    sent = [root.certificate, stolen.certificate, evil, cross]
+    for trusted in ([], [root.certificate]):
+        assert believed_roots(sent, trusted, certifying.pin_of(root.certificate)) == [root.certificate]
+
+
+@pytest.mark.parametrize("bound", ["path length", "purpose", "name", "none"])
+def test_a_root_is_vouched_for_without_bounds_and_under_its_name_or_not_at_all(bound: str) -> None:
+    old, new = (certifying.new_root("City", now().wall_us) for _ in range(2))
+    cross = certifying._authority(
+        old.certificate.subject if bound == "name" else new.certificate.subject,
+        old.certificate.subject,
+        new.key.public_key(),
+        old.key,
+        now().wall_us,
+        now(90).wall_us,
+        path_length=0 if bound == "path length" else None,
+        usage=x509.ExtendedKeyUsage(CLIENT) if bound == "purpose" else None,
+    )
+    believed = believed_roots([old.certificate, new.certificate, cross], [old.certificate], None)
+    assert (new.certificate in believed) is (bound == "none")
 
 
 # What is taken.

@@ -113,6 +113,32 @@ def test_a_device_that_is_refused_with_each_new_certificate_asks_ever_more_rarel
     assert gaps[-1] >= limits.REFUSED_MAX_S / 2
 
 
+def test_a_clock_that_is_two_months_ahead_renews_a_few_times_a_day_and_not_without_pause() -> None:
+    schedule, now_s, renewed_s = Schedule(seed=1), 1000.0, []
+    ahead_us = schedule.renewal_us(OURS) + DAY_US
+    schedule.ended(Step.ENROL, DONE, now_s)
+    while now_s < 1000 + 86_400:
+        if (step := schedule.due(OURS, ahead_us, now_s)) is not None:
+            assert step is Step.RENEW
+            renewed_s.append(now_s)
+            schedule.ended(step, DONE, now_s)
+        wake_s = schedule.wake_s(OURS, ahead_us, now_s)
+        assert wake_s > 0
+        now_s += wake_s + 0.001
+    assert 12 <= len(renewed_s) <= 24
+    assert renewed_s[0] >= 1000 + 3600
+    assert schedule.due(OURS, OURS.not_after_us, now_s) is Step.ENROL, "one that has ended is not waited for"
+
+
+def test_who_does_not_know_a_new_certificate_yet_is_given_a_moment() -> None:
+    schedule = Schedule(seed=1)
+    schedule.ended(Step.ENROL, DONE, 100.0)
+    schedule.judged(Refusal.NOT_ADMITTED, 100.5)
+    assert schedule.due(OURS, BEGIN_US, 100.0 + limits.FRESH_S) is None
+    schedule.judged(Refusal.NOT_ADMITTED, 100.0 + limits.FRESH_S)
+    assert schedule.due(OURS, BEGIN_US, 100.0 + limits.FRESH_S + limits.RETRY_S) is Step.ENROL
+
+
 def test_a_renewal_that_the_server_says_comes_too_late_becomes_an_enrolment() -> None:
     schedule = Schedule(seed=1)
     expired = Outcome(Result.REFUSED, "expired", refusal=Refusal.CERTIFICATE_EXPIRED)

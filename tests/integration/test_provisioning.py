@@ -132,10 +132,16 @@ def a_labelled_node(city: Running, network: TunNetwork, scratch: Path, transport
 
 @pytest.mark.parametrize("transport", ["mqtt", "coap"])
 def test_a_scan_and_three_calls_bring_the_first_reading_into_the_store(
-    network: TunNetwork, city: Running, tmp_path: Path, transport: str, record_property: Callable[[str, object], None]
+    network: TunNetwork,
+    city: Running,
+    tmp_path: Path,
+    transport: str,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
 ) -> None:
     seed = an_engineer(city)
     node = a_labelled_node(city, network, tmp_path, transport)
+    request.addfinalizer(node.end)
     authority = Authority.open(city.folder.authority, unlock_secret(city.folder))
     trust = ssl.create_default_context(cadata=authority.root_pem.decode())
     with Registry.open(city.folder.registry) as registry:

@@ -6,7 +6,7 @@ import pytest
 from workshop import DAY_US, ENGINEER, NOW_US, Node, city
 
 from lichtmast.registry import AssetRecord, DeviceStatus, Registry
-from lichtmast.registry.identity import SENTENCES, Admission, AdmissionReason, Admitted, Enrolled, Refused
+from lichtmast.registry.identity import SENTENCES, AdmissionReason, Admitted, Enrolled, Refused
 from lichtmast.registry.limits import ENDED_KEPT_US
 from lichtmast.registry.pki import Authority
 from lichtmast.wire import DeviceId
@@ -98,13 +98,13 @@ def test_a_session_ends_with_its_certificate(registry: Registry, node: Node, enr
     assert not admission.admits(node.device, enrolled.serial, enrolled.not_after_us)
 
 
-def test_a_certificate_is_judged_the_same_with_and_without_its_fingerprint(
-    registry: Registry, enrolled: Enrolled
+def test_a_forgery_that_repeats_a_serial_number_of_the_log_is_not_admitted(
+    registry: Registry, authority: Authority, node: Node, enrolled: Enrolled
 ) -> None:
-    known = registry.identity.admission(NOW_US)
-    parsed = Admission(known.revision, known.certificates, known.statuses)
-    for moment_us in (NOW_US - DAY_US, NOW_US, enrolled.not_after_us - 1, enrolled.not_after_us):
-        assert known.judge(enrolled.certificate_der, moment_us) == parsed.judge(enrolled.certificate_der, moment_us)
+    thief = Node("lamp-0001")
+    forged = authority.issue_device(node.device, thief.spki_der, serial=enrolled.serial, now_us=NOW_US)
+    told = registry.identity.admission(NOW_US).judge(forged, NOW_US)
+    assert told == Refused(AdmissionReason.UNKNOWN_SERIAL, node.device)
 
 
 def test_certificates_that_ended_long_ago_are_left_out_and_still_told(

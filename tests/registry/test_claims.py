@@ -162,16 +162,32 @@ def test_a_device_that_the_workshop_forgot_is_staged_by_the_claim_where_a_profil
     assert status(registry, stray.device) == (DeviceStatus.CLAIMED, lampposts[0].id)
 
 
-def test_a_device_from_before_keys_gets_its_key_by_the_claim(
+def test_a_device_in_service_from_before_keys_gets_its_key_from_the_workshop_alone(
     registry: Registry, authority: Authority, lampposts: list[AssetRecord]
 ) -> None:
     old = Node("lamp-0042")
     registry.register_device(
         old.device, "weather", asset_id=lampposts[0].id, at_us=NOW_US - DAY_US, status=DeviceStatus.ACTIVE
     )
+    with pytest.raises(ClaimRefused, match="no key is registered"):
+        claim(registry, Node("lamp-0042"), authority, lampposts[0])  # anybody's label names it
+    registry.identity.stage(old.label(authority), "weather", at_us=NOW_US)
     claim(registry, old, authority, lampposts[0])
     assert status(registry, old.device) == (DeviceStatus.ACTIVE, lampposts[0].id)
     assert registry.identity.enrol(old.csr(), authority, at_us=NOW_US).device == old.device
+
+
+def test_the_log_tells_which_key_a_device_without_one_got_by_its_claim(
+    registry: Registry, authority: Authority, lampposts: list[AssetRecord]
+) -> None:
+    node = Node("lamp-0043")
+    registry.register_device(node.device, "weather", at_us=NOW_US - DAY_US)
+    start = registry.audit_log.head().seq
+    claim(registry, node, authority, lampposts[0])
+    staged, opened = registry.audit_log.read(start)
+    assert (staged.action, opened.action) == ("device.staged", "claim.opened")
+    assert json.loads(staged.after or "") == {"key": pin_text(node.label(authority).key_pin)}
+    assert staged.actor == ENGINEER.name
 
 
 def test_each_wrong_scan_is_told_logged_and_changes_nothing_else(
@@ -180,7 +196,7 @@ def test_each_wrong_scan_is_told_logged_and_changes_nothing_else(
     elsewhere = city(tmp_path / "other city")
     made = {
         name: Node(f"lamp-{name}")
-        for name in ("fresh", "stock", "retired", "asleep", "hung", "busy", "swapped", "stranger", "thief")
+        for name in ("fresh", "stock", "retired", "asleep", "hung", "busy", "swapped", "stranger", "thief", "keyless")
     }
     book = registry.identity
     for name in ("fresh", "stock", "retired", "asleep", "hung", "busy", "swapped"):
@@ -194,6 +210,7 @@ def test_each_wrong_scan_is_told_logged_and_changes_nothing_else(
     thief = made["thief"].label(authority)
     made["swapped"].spki_der = made["thief"].spki_der  # somebody else's sticker over the label
     book.stage(thief, "weather", at_us=NOW_US)
+    registry.register_device(made["keyless"].device, "weather", at_us=NOW_US, status=DeviceStatus.ACTIVE)
     here, gone = lampposts[0].id, lampposts[-1].id
     wrong = [
         (ClaimReason.OTHER_CITY, made["fresh"].label(elsewhere), here, ENGINEER),
@@ -205,6 +222,7 @@ def test_each_wrong_scan_is_told_logged_and_changes_nothing_else(
         (ClaimReason.ENDED_ASSET, made["fresh"].label(authority), gone, ENGINEER),
         (ClaimReason.HANGS_ELSEWHERE, made["hung"].label(authority), here, ENGINEER),
         (ClaimReason.IN_SERVICE, made["hung"].label(authority), lampposts[2].id, ENGINEER),
+        (ClaimReason.NO_KEY, made["keyless"].label(authority), here, ENGINEER),
         (ClaimReason.WINDOW_OPEN, made["busy"].label(authority), lampposts[3].id, OTHER_ENGINEER),
         (ClaimReason.WINDOW_OPEN, made["busy"].label(authority), here, ENGINEER),
     ]

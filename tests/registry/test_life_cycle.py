@@ -84,6 +84,7 @@ def test_who_is_suspended_or_retired_has_no_open_claim(
 ) -> None:
     node = Node("lamp-0001")
     registry.register_device(DEVICE, "weather", asset_id=lampposts[0].id, at_us=NOW_US, status=DeviceStatus.ACTIVE)
+    registry.identity.stage(node.label(authority), "weather", at_us=NOW_US)
     opened = registry.identity.open_claim(node.label(authority), asset_id=lampposts[0].id, by=ENGINEER, at_us=NOW_US)
     getattr(registry.identity, ending)(DEVICE, at_us=NOW_US + 1, why="stolen")
     shut = registry.identity.claim(opened.id)
@@ -231,6 +232,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def revoke(self) -> None:
         self.registry.identity.revoke_certificates(DEVICE, RevocationReason.UNSPECIFIED, at_us=self.now_us)
+        self.window = None
         self.valid_until_us = 0
 
     @rule(which=st.sampled_from([0, 1]))

@@ -1,9 +1,10 @@
 """What people sign in with, and who they are let in by: every change ends sessions, and every link works once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyotp
 import pytest
 from people_town import ELSEWHERE, HERE, HOME, PASSWORD, THERE, PeopleTown, people_town
 
@@ -97,11 +98,14 @@ def test_a_bad_password_does_not_use_up_the_link(town: PeopleTown) -> None:
 def test_a_reset_takes_everything_and_leads_back_in(town: PeopleTown) -> None:
     anna = town.person(ENGINEER)
     secret, token = town.sign_in(anna), town.token(anna, [ENGINEER])
+    town.people.bind_openid(anna.id, "https://id.example", "s1", by=LOCAL_COMMAND, at_us=town.now_us)
     link = town.people.reset(anna.id, by=LOCAL_COMMAND, at_us=town.now_us)
     assert town.people.bearer(secret, town.now_us) is None
     assert town.people.bearer(token, town.now_us) is None
     found = town.people.sign_in.with_password(anna.login, PASSWORD, town.next_code(anna), town.visit())
     assert isinstance(found, SignInRefused)
+    found = town.people.sign_in.with_openid("https://id.example", "s1", None, strong=True, visit=town.visit())
+    assert found == SignInRefused(SignInReason.NO_ACCOUNT)
     assert town.people.follow(link, PASSWORD, town.visit()) is not None
     assert not town.people.account(anna.login).has_second_factor
 
@@ -190,6 +194,41 @@ def test_a_new_password_needs_the_current_one(town: PeopleTown) -> None:
             town.people.credentials.change_password(me, "guess", "een heel ander wachtwoord", town.visit())
     with pytest.raises(NotNowError, match="too many"):
         town.people.credentials.change_password(me, PASSWORD, "een heel ander wachtwoord", town.visit())
+
+
+def test_a_reset_wins_over_a_password_change_that_is_under_way(
+    town: PeopleTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = town.person(second_factor=False)
+    me = bearer(town, town.sign_in(anna))
+    hashed = town.passwords.hash
+
+    def meanwhile(password: str) -> str:
+        town.people.reset(anna.id, by=LOCAL_COMMAND, at_us=town.now_us)
+        return hashed(password)
+
+    monkeypatch.setattr(town.passwords, "hash", meanwhile)
+    with pytest.raises(NotNowError, match="meanwhile"):
+        town.people.credentials.change_password(me, PASSWORD, "een heel ander wachtwoord", town.visit())
+    assert not town.people.account(anna.login).has_password
+    assert town.people.credentials.sessions(anna.id, town.now_us) == []
+
+
+def test_a_session_that_was_ended_meanwhile_changes_nothing(town: PeopleTown) -> None:
+    anna = town.person(ENGINEER)
+    me, book = bearer(town, town.sign_in(anna)), town.people.credentials
+    offer = book.offer_totp(me, town.visit())
+    code = pyotp.TOTP(offer.seed).at(town.now_us // 1_000_000)
+    book.end_all_sessions(me, town.visit())
+    changes: list[Callable[[], object]] = [
+        lambda: book.add_token(me, "robot", [ENGINEER], town.now_us + DAY_US, town.visit()),
+        lambda: book.new_recovery_codes(me, town.visit()),
+        lambda: book.confirm_totp(me, offer.ticket, code, town.visit()),
+        lambda: book.change_password(me, PASSWORD, "een heel ander wachtwoord", town.visit()),
+    ]
+    for change in changes:
+        with pytest.raises(NotNowError, match="ended meanwhile"):
+            change()
 
 
 def test_an_offered_authenticator_is_not_in_force_before_its_code(town: PeopleTown) -> None:

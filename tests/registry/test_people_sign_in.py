@@ -1,6 +1,8 @@
 """Signing in: what gets in, what does not, and what guessing costs."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -14,6 +16,7 @@ from lichtmast.registry.people import (
     Grant,
     Passwords,
     PeopleBook,
+    RelyingParty,
     Role,
     Seal,
     SignedIn,
@@ -259,6 +262,22 @@ def test_attempts_that_are_a_day_old_are_gone(town: PeopleTown) -> None:
 )
 def test_a_network_is_a_64(source: str, network: str) -> None:
     assert network_of(source) == network
+
+
+# Passkeys, before anything is proved.
+
+
+def test_strangers_with_passkeys_write_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "registry.sqlite"
+    with people_town(path) as town, closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")  # whoever writes now waits ten seconds, and fails
+        party, visit = RelyingParty("localhost", "https://localhost"), town.visit()
+        ticket, _ = town.people.sign_in.begin_passkey(party, visit)
+        wrong = town.people.sign_in.with_passkey(ticket, {"id": "bm9uZQ"}, party, visit)
+        assert wrong == SignInRefused(SignInReason.WRONG)
+        ended = SignInRefused(SignInReason.LINK_ENDED)
+        assert town.people.sign_in.with_passkey("0" * len(ticket), {"id": "bm9uZQ"}, party, visit) == ended
+        assert town.people.sign_in.with_code("made up", "123456", visit) == ended
 
 
 # OpenID Connect, after its token was verified.

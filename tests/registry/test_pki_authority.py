@@ -301,6 +301,22 @@ def test_an_authority_is_made_once(authority: Authority, folder: Path) -> None:
     assert Authority.open(folder, SECRET).root_pem == before
 
 
+@pytest.mark.parametrize("lost", ["authority.json", "authority.json and the root's key"])
+def test_a_lost_state_costs_no_key_and_the_two_ways_out_are_told(authority: Authority, folder: Path, lost: str) -> None:
+    state = (folder / "authority.json").read_bytes()
+    (folder / "authority.json").unlink()
+    if "key" in lost:
+        for key in folder.glob("root-*.key"):
+            key.unlink()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for secret in (SECRET, b"another" * 8):
+        with pytest.raises(AuthorityError, match=r"restore .* from a backup, or move these files elsewhere"):
+            Authority.create(folder, secret, organisation=ORGANISATION, now_us=now_us())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (folder / "authority.json").write_bytes(state)
+    assert Authority.open(folder, SECRET).root_pem == authority.root_pem
+
+
 def test_no_authority_is_told_with_the_way_to_make_one(tmp_path: Path) -> None:
     for missing in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(AuthorityError, match="lichtmast ca init"):

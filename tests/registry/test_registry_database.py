@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from lichtmast.registry import Registry, RegistryUnavailableError
+from lichtmast.registry import Registry, RegistryBusyError, RegistryUnavailableError, database
 from lichtmast.registry.database import HEAD, open_engine
 from lichtmast.registry.migrating import script_head
 from lichtmast.registry.schema import metadata
@@ -47,6 +48,19 @@ def test_migrations_lead_to_exactly_the_schema_of_the_code(tmp_path: Path) -> No
 
 def test_head_is_the_newest_migration_in_the_package() -> None:
     assert script_head() == HEAD
+
+
+def test_a_register_that_another_process_writes_to_is_told_as_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 20)
+    path = tmp_path / "register.sqlite"
+    with Registry.open(path) as registry, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(RegistryBusyError, match="another process is writing"):
+            registry.ensure_tenant("gm0402", "Hilversum")
+        other.execute("ROLLBACK")
+        registry.ensure_tenant("gm0402", "Hilversum")
 
 
 def test_commits_survive_power_loss_by_full_synchronisation(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_a_device_of_then_is_claimed_and_gets_its_first_certificate(path: Path, 
     node = Node("lamp-0001")
     with Registry.open(path) as registry:
         assert not registry.identity.admission(NOW_US).certificates
+        registry.identity.stage(node.label(authority), "weather", at_us=NOW_US)
         registry.identity.open_claim(node.label(authority), asset_id=7, by=ENGINEER, at_us=NOW_US)
         got = registry.identity.enrol(node.csr(), authority, at_us=NOW_US)
         assert registry.identity.admission(NOW_US).admits(DEVICE, got.serial, NOW_US)

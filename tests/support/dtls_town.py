@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ class DtlsTown:
             },
             statuses={one.device: DeviceStatus.ACTIVE for one in self._credentials}
             | {one.device: DeviceStatus.SUSPENDED for one in asleep},
+            fingerprints={sha256(one.der).digest(): one.serial for one in self._credentials},
         )
         return self.admission
 

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -163,6 +164,7 @@ class IdentityTown:
                 one.device: DeviceStatus.SUSPENDED if one.device in sleepers else DeviceStatus.ACTIVE
                 for one in self.issued
             },
+            {sha256(one.der).digest(): one.serial for one in self.issued},
         )
 
     def _write(self, name: str, content: bytes) -> Path:

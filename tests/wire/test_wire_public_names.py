@@ -10,9 +10,10 @@ from lichtmast.wire.quality import Quality
 PUBLIC = """
 ANSWERS SECONDARY_UNITS SENML_CBOR SENML_JSON UNITS
 Acknowledgement AcknowledgementError Answer Capability DeviceId Direction Enclosed EncodingError EnvelopeError
-IdentityError Label LabelError Numbers Pack PackError Profile ProfileError Quality Reading Record Refusal Refused ResultKind
-SecondaryUnit Unit
-decode decode_acknowledgement disclose enclose enclosed_bytes encode load_profiles parse_label pin_text resolve sniff spki_pin
+IdentityError Label LabelError Numbers Pack PackError Profile ProfileError Quality Reading Record Refusal Refused
+ResultKind SecondaryUnit Unit
+decode decode_acknowledgement disclose enclose enclosed_bytes encode load_profiles parse_label pin_text resolve
+sniff spki_pin
 """
 
 

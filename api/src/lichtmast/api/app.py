@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from functools import partial
@@ -29,6 +30,7 @@ from lichtmast.api.overview import OverviewKeeper
 from lichtmast.api.pages import Pages
 from lichtmast.api.problem import Problem, absent, malformed, problem_response
 from lichtmast.api.protection import Protection, origin_of
+from lichtmast.api.refusal_log import RefusalLog, note_attempt
 from lichtmast.api.settings import ApiSettings
 from lichtmast.api.sta import SensorThings
 from lichtmast.api.static_files import STATIC_FOLDER, KeptFiles, find_assets
@@ -38,9 +40,11 @@ from lichtmast.api.town_map import TownMap
 from lichtmast.api.v1.ground import Ground
 from lichtmast.api.v1.router import v1_router
 from lichtmast.api.workers import Workers
-from lichtmast.registry import Registry
+from lichtmast.registry import Registry, RegistryBusyError
 from lichtmast.store.port import ObservationStore
 from lichtmast.wire.topics import READINGS_STREAM
+
+_log = logging.getLogger(__name__)
 
 _READ: Final = ["GET", "HEAD"]
 _SECURITY_TXT_VALID: Final = timedelta(days=90)
@@ -66,7 +70,7 @@ def create_app(
     routes = _Routes(
         registry, store, broadcaster, settings, log_lag=log_lag, clock_us=clock_us, is_open=management is None
     )
-    table = Table(NEEDS)
+    table, attempts = Table(NEEDS), RefusalLog("request_refused", _log)
     parts = None if management is None else Parts(management.people, settings, clock_us)
 
     @contextlib.asynccontextmanager
@@ -98,11 +102,19 @@ def create_app(
         app.include_router(v1_router(routes.ground(registry, management)))
     if STATIC_FOLDER.is_dir():
         app.mount("/static", KeptFiles(directory=STATIC_FOLDER), name="static")
-    app.add_exception_handler(Problem, routes.on_problem)
+
+    async def on_problem(request: Request, error: Exception) -> Response:
+        caller = found_caller(request)
+        if isinstance(error, Problem):
+            note_attempt(attempts, error, request.scope, "" if caller is None else caller.login)
+        return await routes.on_problem(request, error)
+
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(RegistryBusyError, routes.on_busy)
     app.add_exception_handler(HTTPException, routes.on_http_error)
-    app.add_middleware(Gate, table=table, parts=parts)
+    app.add_middleware(Gate, table=table, parts=parts, attempts=attempts)
     app.add_middleware(GZipMiddleware, minimum_size=_GZIP_BYTES_MIN)
-    app.add_middleware(Protection, settings=settings, table=table)
+    app.add_middleware(Protection, settings=settings, table=table, attempts=attempts)
     return app
 
 
@@ -253,6 +265,12 @@ class _Routes:
             return problem_response(problem)
         page = self._pages.failure(problem.status, _language_or_dutch(request), problem.detail)
         return HTMLResponse(page, problem.status, headers=problem.headers)
+
+    async def on_busy(self, request: Request, _error: Exception) -> Response:
+        """Another process writes to the register for longer than anybody waits for it."""
+        detail = "The register is busy, for example with an import; nothing was changed. Try again in a minute."
+        retry = {"Retry-After": str(limits.REGISTRY_BUSY_RETRY_S)}
+        return await self.on_problem(request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=retry))
 
     async def on_http_error(self, request: Request, error: Exception) -> Response:
         """What the framework refuses by itself, in the same form."""

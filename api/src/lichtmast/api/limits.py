@@ -10,6 +10,8 @@ HEADER_BYTES_MAX: Final = 16 * 1024
 BODY_BYTES_MAX: Final = 0
 """Everything here is read with GET; a body is refused before it is read."""
 CONNECTIONS_MAX: Final = 1_000
+REGISTRY_BUSY_RETRY_S: Final = 30
+"""When who found the register busy may ask again; an import of a large city holds it for half a minute."""
 REQUEST_TIMEOUT_S: Final = 15.0
 """What a client may take to send one request whole, headers and body."""
 
@@ -27,10 +29,12 @@ EST_BODY_BYTES_MAX: Final = 8 * 1024
 """A certificate request of ours has about 500 bytes of base64."""
 EST_NETWORK_BURST, EST_NETWORK_PER_S = 60, 6.0
 """Requests of one /64: so many at once, then so many a second. A street may share one /64."""
+EST_SITE_BURST, EST_SITE_PER_S = 100, 20.0
+"""The same of one /48, whose owner has 65,536 of those: half of what everybody has."""
 EST_BURST, EST_PER_S = 200, 40.0
-"""Requests of everybody together."""
+"""Requests of everybody together who only read, of those who show a certificate, and of the others: each for itself."""
 EST_NETWORKS_MAX: Final = 4_096
-"""Networks whose requests are counted at one time."""
+"""Networks, and sites, whose requests are counted at one time."""
 EST_THREADS: Final = 2
 EST_WAITING_MAX: Final = 64
 """Certificate requests that may wait for a thread; the next one gets 503."""

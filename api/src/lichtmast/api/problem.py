@@ -13,7 +13,13 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     """A refusal on its way to the client. Raise it anywhere below a route."""
 
     def __init__(
-        self, status: int, detail: str, *, headers: dict[str, str] | None = None, reason: str | None = None
+        self,
+        status: int,
+        detail: str,
+        *,
+        headers: dict[str, str] | None = None,
+        reason: str | None = None,
+        attempt: str = "",
     ) -> None:
         super().__init__(f"{status}: {detail}")
         self.status = status
@@ -21,6 +27,8 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         self.headers = headers or {}
         self.reason = reason
         """One word of ours for programs, where the status does not say enough."""
+        self.attempt = attempt
+        """What the log calls it, where no honest client does this and an operator should hear of it."""
 
 
 def malformed(detail: str) -> Problem:

@@ -15,6 +15,7 @@ from lichtmast.api import limits
 from lichtmast.api.access.limits import BODY_BYTES_MAX
 from lichtmast.api.access.table import Table
 from lichtmast.api.problem import Problem, malformed, problem_response
+from lichtmast.api.refusal_log import RefusalLog, note_attempt
 from lichtmast.api.settings import ApiSettings
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%a-z]{2,60}\]|[A-Za-z0-9.-]{1,253})(?::([0-9]{1,5}))?", re.ASCII)
@@ -52,7 +53,11 @@ def host_of(scope: Scope, settings: ApiSettings) -> str:
         known.add(urlsplit(settings.origin).hostname or "")
     # A name that is not ours may be another site's, pointed at this machine (DNS rebinding); an address cannot be.
     if name not in known and not _is_address(name):
-        raise malformed("This server does not serve that host name; the operator can add it to allowed_hosts.")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            "This server does not serve that host name; the operator can add it to allowed_hosts.",
+            attempt="other_host",
+        )
     return hosts[0]
 
 
@@ -73,8 +78,9 @@ def origin_of(scope: Scope, settings: ApiSettings) -> str:
 class Protection:
     """Refuses what no honest client sends, and puts the headers of docs/reference/api.md on every answer."""
 
-    def __init__(self, app: ASGIApp, settings: ApiSettings, table: Table) -> None:
+    def __init__(self, app: ASGIApp, settings: ApiSettings, table: Table, attempts: RefusalLog) -> None:
         self._app = app
+        self._attempts = attempts
         self._settings = settings
         self._table = table
 
@@ -96,6 +102,7 @@ class Protection:
         try:
             self._check(scope)
         except Problem as problem:
+            note_attempt(self._attempts, problem, scope)
             await problem_response(problem)(scope, receive, guarded)
             return
         try:

@@ -9,6 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from starlette.types import Scope
+
+from lichtmast.api.problem import Problem
+
 QUIET_S: Final = 1.0
 
 
@@ -39,4 +43,17 @@ class RefusalLog:
         told = "".join(f" {name}={value}" for name, value in fields.items())
         self._logger.warning(
             "%s reason=%s%s unlogged_before=%d", self._event, reason, told, self._unlogged.pop(reason, 0)
+        )
+
+
+def note_attempt(log: RefusalLog, problem: Problem, scope: Scope, login: str = "") -> None:
+    """Log a request that no honest client sends; others are refused without a word."""
+    if problem.attempt:
+        client = scope.get("client")
+        log.note(
+            problem.attempt,
+            method=scope["method"],
+            path=ascii(scope["path"][:100]),
+            login=login or "-",
+            source="unknown" if client is None else client[0],
         )

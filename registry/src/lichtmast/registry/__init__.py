@@ -9,6 +9,7 @@ from lichtmast.registry.devices import NewDevice
 from lichtmast.registry.directory import DeviceEntry, Directory
 from lichtmast.registry.errors import (
     ConflictError,
+    RegistryBusyError,
     RegistryError,
     RegistryUnavailableError,
     SourceUnreadableError,
@@ -60,6 +61,7 @@ __all__ = [
     "Reason",
     "RegisteredDevice",
     "Registry",
+    "RegistryBusyError",
     "RegistryError",
     "RegistryUnavailableError",
     "SensorRecord",

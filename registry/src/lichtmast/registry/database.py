@@ -7,14 +7,15 @@ changes. Every write begins with BEGIN IMMEDIATE, so that two processes queue in
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from sqlite3 import SQLITE_BUSY, SQLITE_LOCKED, OperationalError
 from sqlite3 import Connection as SqliteConnection
 from typing import Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, select, text, update
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, inspect, select, text, update
 from sqlalchemy.exc import DatabaseError
 
 from lichtmast.registry import schema
-from lichtmast.registry.errors import RegistryUnavailableError
+from lichtmast.registry.errors import RegistryBusyError, RegistryUnavailableError
 from lichtmast.registry.limits import BUSY_TIMEOUT_MS
 
 HEAD: Final = "0003"
@@ -28,6 +29,7 @@ def open_engine(path: Path) -> Engine:
     engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "handle_error", _told_busy)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _migrate(engine)
@@ -84,6 +86,13 @@ def _configure(connection: SqliteConnection, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _told_busy(context: ExceptionContext) -> None:
+    """Whatever finds the database locked raises the register's own error, not the driver's."""
+    error = context.original_exception
+    if isinstance(error, OperationalError) and error.sqlite_errorcode & 0xFF in {SQLITE_BUSY, SQLITE_LOCKED}:
+        raise RegistryBusyError("another process is writing to the register; try again in a minute") from error
 
 
 def _migrate(engine: Engine) -> None:

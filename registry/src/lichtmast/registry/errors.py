@@ -2,6 +2,7 @@
 
 RegistryError
 ├── RegistryUnavailableError   the database cannot be opened, or is of a newer version
+│   └── RegistryBusyError      another process writes for longer than BUSY_TIMEOUT_MS; nothing was changed, try again
 ├── UnknownRecordError         a tenant, asset, device or profile that is not in the register
 ├── ConflictError              the change contradicts what the register holds
 └── SourceUnreadableError      an import file that cannot be opened at all
@@ -16,6 +17,10 @@ class RegistryError(Exception):
 
 class RegistryUnavailableError(RegistryError):
     """The database cannot be opened, or a newer version wrote it."""
+
+
+class RegistryBusyError(RegistryUnavailableError):
+    """Another process is writing, such as an import; nothing was changed, and the same again may succeed."""
 
 
 class UnknownRecordError(RegistryError):

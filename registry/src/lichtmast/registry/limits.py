@@ -54,13 +54,19 @@ POSITION_RETENTION_US = 365 * 24 * 3600 * 1_000_000
 # Claims and certificates.
 CLAIM_HOURS_MAX = 24
 CLAIM_WRONG_KEYS_MAX = 5
-"""Enrolments with another key that a claim bears; the last of them locks it."""
+"""Enrolments with another key that are counted and logged for a claim; the last of them is told as an attack."""
 ENROLMENT_RETRY_S = 2
 """When a node that nobody claimed yet may ask again, at the earliest."""
 RENEWAL_AGAIN_LIFE_FRACTION = 0.01
 """A certificate younger than this part of its life is handed out again instead of a new one: the answer got lost."""
 CERTIFICATES_PER_HOUR_MAX = 4
 """New ones for one device; asked more often, it gets the newest again, so that no device fills the issuance log."""
+CERTIFICATES_LIVE_MAX = 10
+"""Valid ones of one device. A device that has them gets the newest again, while that one is young enough."""
+ENOUGH_LIFE_FRACTION = 0.5
+"""Younger than this part of its life, and so before a node renews by itself."""
+REVOKED_SPELLED_MAX = 10
+"""Serial numbers that an event spells out; all of them are in its digest and in the issuance log."""
 ENDED_KEPT_US = 30 * 24 * 3600 * 1_000_000
 """How long an ended certificate is still known at the doors: for a clock that was wrong when they asked."""
 ACCURACY_MAX_M = 100_000.0

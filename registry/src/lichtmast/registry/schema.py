@@ -249,7 +249,7 @@ claim: Final = Table(
     Column("closed_at_us", BigInteger),
     Column("closed_as", String),
     Column("serial", String(40)),  # hex, of the certificate that was fetched
-    CheckConstraint("closed_as IN ('used', 'cancelled', 'locked', 'expired')", name="closed_as"),
+    CheckConstraint("closed_as IN ('used', 'cancelled', 'expired')", name="closed_as"),
     CheckConstraint("(closed_at_us IS NULL) = (closed_as IS NULL)", name="closed_with_reason"),
     Index("uq_claim_open_device", "device_id", unique=True, sqlite_where=_WINDOW_OPEN, postgresql_where=_WINDOW_OPEN),
     Index(None, "device_id"),
@@ -264,6 +264,7 @@ certificate: Final = Table(
     Column("serial", String(40), nullable=False, unique=True),  # hex, lower case, no leading zeros
     Column("device_id", ForeignKey("device.id"), nullable=False),
     Column("key_pin", LargeBinary(16), nullable=False),
+    Column("issuer_pin", LargeBinary(16), nullable=False),  # of the authority's key that signed it
     Column("not_before_us", BigInteger, nullable=False),
     Column("not_after_us", BigInteger, nullable=False),
     Column("issued_at_us", BigInteger, nullable=False),
@@ -333,7 +334,7 @@ _trigger(certificate, "certificate_delete", "DELETE ON certificate", _ISSUED)
 _trigger(
     certificate,
     "certificate_update",
-    "UPDATE OF id, serial, device_id, key_pin, not_before_us, not_after_us, issued_at_us, der, fingerprint"
+    "UPDATE OF id, serial, device_id, key_pin, issuer_pin, not_before_us, not_after_us, issued_at_us, der, fingerprint"
     " ON certificate",
     _ISSUED,
 )

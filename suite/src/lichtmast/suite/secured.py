@@ -84,15 +84,20 @@ class Secured:
 
     def note_mqtt(self, refused: RefusedConnection) -> None:
         """Remember whom the broker turned away."""
-        self.refusals.note(refused.device, MQTT_DOOR, str(refused.reason), now_us())
+        self._note(refused.device, MQTT_DOOR, str(refused.reason))
 
     def note_coap(self, claimed: str, reason: str) -> None:
         """Remember whom the CoAP door turned away; a certificate that is not ours may name anybody."""
-        self.refusals.note(DeviceId.parse(claimed) if claimed else None, COAP_DOOR, reason, now_us())
+        self._note(DeviceId.parse(claimed) if claimed else None, COAP_DOOR, reason)
 
     def note_est(self, device: DeviceId | None, reason: str) -> None:
         """Remember whom enrolment turned away."""
-        self.refusals.note(device, EST_DOOR, reason, now_us())
+        self._note(device, EST_DOOR, reason)
+
+    def _note(self, device: DeviceId | None, door: str, reason: str) -> None:
+        """Under nobody's name where the register has no such device: strangers must not push ours out of the book."""
+        known = device is not None and device in self.gatekeeper.admission().statuses
+        self.refusals.note(device if known else None, door, reason, now_us())
 
     def _shown(self) -> Mapping[str, bytes]:
         return {

@@ -271,7 +271,13 @@ def _secure(tasks: "_Tasks", service: Service, secure: Secured, chosen: SecureSe
 
         return reloaded
 
+    async def distrust() -> None:
+        await asyncio.to_thread(
+            service.registry.identity.revoke_distrusted, secure.certificates.authority(), at_us=now_us()
+        )
+
     doors = secure.certificates
+    doors.on_change("admission", distrust)
     doors.on_change("mqtt", broker.reload)
     doors.on_change("coap", at_once(door.reload))
     doors.on_change("est", at_once(secure.est_tls.reload))

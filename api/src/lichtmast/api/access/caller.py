@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from starlette.requests import Request
 
-from lichtmast.api.problem import Problem, absent
+from lichtmast.api.problem import Problem
 from lichtmast.registry.auditing import Actor
 from lichtmast.registry.people import EVERY_TENANT, Grant, Place, Role
 
@@ -50,7 +50,7 @@ class Caller:
         if self.may(roles, tenant, position):
             return
         if not any(one.reaches(tenant) for one in self.grants):
-            raise absent("There is nothing here, or nothing for you.")
+            raise Problem(HTTPStatus.NOT_FOUND, "There is nothing here, or nothing for you.", attempt="other_tenant")
         raise self.refusal(roles)
 
     def refusal(self, roles: Collection[Role]) -> Problem:

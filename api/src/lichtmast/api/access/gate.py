@@ -19,8 +19,11 @@ from lichtmast.api.access.cookies import Jar
 from lichtmast.api.access.need import Kind, Need
 from lichtmast.api.access.parts import Parts, source_of
 from lichtmast.api.access.table import Table, is_open
+from lichtmast.api.limits import REGISTRY_BUSY_RETRY_S
 from lichtmast.api.problem import Problem, malformed, problem_response
 from lichtmast.api.protection import origin_of
+from lichtmast.api.refusal_log import RefusalLog, note_attempt
+from lichtmast.registry import RegistryBusyError
 from lichtmast.registry.auditing import Actor, ActorKind
 from lichtmast.registry.people import Bearer, Strength
 from lichtmast.registry.people.limits import RECENT_S
@@ -37,8 +40,9 @@ _TOKEN: Final = re.compile(r"lm_[0-9a-f]{8}_.*", re.DOTALL)
 class Gate:
     """An ASGI layer. `parts` is None where nobody can sign in: then only what is public is open."""
 
-    def __init__(self, app: ASGIApp, *, table: Table, parts: Parts | None) -> None:
+    def __init__(self, app: ASGIApp, *, table: Table, parts: Parts | None, attempts: RefusalLog) -> None:
         self._app = app
+        self._attempts = attempts
         self._table = table
         self._parts = parts
 
@@ -50,6 +54,7 @@ class Gate:
         try:
             await self._admit(scope)
         except Problem as problem:
+            note_attempt(self._attempts, problem, scope)
             _log.info(
                 "request_refused status=%d method=%s path=%s source=%s",
                 problem.status,
@@ -105,7 +110,13 @@ class Gate:
     async def _bearer(self, secret: str) -> Bearer | None:
         if self._parts is None or len(secret) > limits.CREDENTIAL_CHARACTERS_MAX:
             return None
-        return await self._parts.lookups.run(self._parts.people.bearer, secret, self._parts.clock_us())
+        try:
+            return await self._parts.lookups.run(self._parts.people.bearer, secret, self._parts.clock_us())
+        except RegistryBusyError as error:
+            retry = {"Retry-After": str(REGISTRY_BUSY_RETRY_S)}
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "The register is busy; ask again later.", headers=retry
+            ) from error
 
     def _as_caller(self, bearer: Bearer, request: Request) -> Caller:
         token = bearer.session_id is None
@@ -137,7 +148,9 @@ class Gate:
         else:
             ours = not strict or "cookie" not in request.headers
         if not ours:
-            raise Problem(HTTPStatus.FORBIDDEN, "This came from another site's page; nothing was done.")
+            raise Problem(
+                HTTPStatus.FORBIDDEN, "This came from another site's page; nothing was done.", attempt="other_site"
+            )
 
 
 def _answer(problem: Problem, scope: Scope) -> Response:

@@ -11,6 +11,15 @@ SIGN_IN_THREADS: Final = 2
 """Passwords that are verified at one time: each takes 64 MiB."""
 SIGN_IN_WAITING_MAX: Final = 32
 """Sign-ins that may wait for one of the threads; the next gets 503."""
+PASSKEY_THREADS: Final = 2
+PASSKEY_WAITING_MAX: Final = 32
+"""Passkey answers that may wait for one of the threads; the next gets 503."""
+KNOCK_NETWORK_BURST, KNOCK_NETWORK_PER_S = 60, 1.0
+"""Passkey questions and answers, and tries of links, from one /64: so many at once, then so many a second."""
+KNOCK_SITE_BURST, KNOCK_SITE_PER_S = 240, 4.0
+"""The same from one /48."""
+KNOCKERS_MAX: Final = 4_096
+"""Networks, and sites, whose knocks are counted at one time."""
 LOOKUP_THREADS: Final = 4
 LOOKUP_WAITING_MAX: Final = 256
 """Requests that may wait to learn who asks; the next gets 503."""

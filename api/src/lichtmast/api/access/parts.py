@@ -1,5 +1,6 @@
-"""What the routes of people share: the book, two pools of threads, the clock, and how a request becomes a visit."""
+"""What the routes of people share: the book, pools of threads, the clock, and how a request becomes a visit."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,9 +15,11 @@ from lichtmast.api.access.caller import Caller, caller_of
 from lichtmast.api.problem import Problem
 from lichtmast.api.protection import origin_of
 from lichtmast.api.settings import ApiSettings
+from lichtmast.api.sources import network_of, site_of
+from lichtmast.api.throttle import Rate, Throttle
 from lichtmast.api.workers import Workers
 from lichtmast.registry.auditing import ActorKind
-from lichtmast.registry.people import Bearer, PeopleBook, RelyingParty, Strength, Visit
+from lichtmast.registry.people import Bearer, PeopleBook, RelyingParty, SignInReason, SignInRefused, Strength, Visit
 
 _NAME: Final = re.compile(r"(?=.{1,253}$)([a-z0-9-]+\.)*[a-z][a-z0-9-]*", re.IGNORECASE)
 
@@ -32,6 +35,18 @@ class Parts:
         default_factory=lambda: Workers(threads=limits.SIGN_IN_THREADS, waiting_max=limits.SIGN_IN_WAITING_MAX)
     )
     """For whatever hashes a password."""
+    passkeys: Workers = field(
+        default_factory=lambda: Workers(threads=limits.PASSKEY_THREADS, waiting_max=limits.PASSKEY_WAITING_MAX)
+    )
+    """For passkeys of people who are not signed in: strangers must not hold up `lookups`."""
+    knocks: Throttle = field(
+        default_factory=lambda: Throttle(
+            Rate(limits.KNOCK_NETWORK_BURST, limits.KNOCK_NETWORK_PER_S),
+            Rate(limits.KNOCK_SITE_BURST, limits.KNOCK_SITE_PER_S),
+            kept_max=limits.KNOCKERS_MAX,
+        )
+    )
+    """For what strangers may ask and cannot guess: it costs no write."""
     lookups: Workers = field(
         default_factory=lambda: Workers(threads=limits.LOOKUP_THREADS, waiting_max=limits.LOOKUP_WAITING_MAX)
     )
@@ -39,6 +54,11 @@ class Parts:
     def visit(self, request: Request) -> Visit:
         """Who stands there, as far as one can see."""
         return Visit(self.clock_us(), source_of(request), request.headers.get("user-agent", ""))
+
+    def knock(self, visit: Visit) -> SignInRefused | None:
+        """Count a question of somebody who is not signed in; a refusal where their network asks too often."""
+        wait_s = self.knocks.wait_s((network_of(visit.source), site_of(visit.source)), visit.at_us / 1e6)
+        return SignInRefused(SignInReason.WAIT, math.ceil(wait_s)) if wait_s else None
 
     def party(self, request: Request) -> RelyingParty:
         """The site as passkeys know it. Raises a Problem where it is visited by an address: they belong to names."""

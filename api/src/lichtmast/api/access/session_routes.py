@@ -13,7 +13,7 @@ from lichtmast.api.access.documents import PasskeyDocument, SignInDocument, answ
 from lichtmast.api.access.parts import Parts, bearer_of
 from lichtmast.api.access.routes import Routes
 from lichtmast.api.problem import Problem
-from lichtmast.registry.people import CodeNeeded, SignInAnswer, SignInRefused
+from lichtmast.registry.people import CodeNeeded, SignInAnswer, SignInRefused, Visit
 from lichtmast.registry.people.limits import SESSION_LIFE_S
 
 
@@ -50,21 +50,29 @@ class SessionRoutes:
     async def ask_passkey(self, request: Request) -> Response:
         """The question for the browser's passkeys."""
         visit, party = self._parts.visit(request), self._parts.party(request)
-        ticket, question = await run(self._parts.lookups, self._parts.people.sign_in.begin_passkey, party, visit)
+        self._knock(visit)
+        ticket, question = self._parts.people.sign_in.begin_passkey(party, visit)  # reads and writes nothing
         return answer({"challenge": ticket, "publicKey": question}, HTTPStatus.CREATED)
 
     async def begin_by_passkey(self, request: Request) -> Response:
         """Sign in by the browser's answer."""
         document = await document_of(request, PasskeyDocument)
+        visit = self._parts.visit(request)
+        self._knock(visit)
         found = await run(
-            self._parts.lookups,
+            self._parts.passkeys,
             self._parts.people.sign_in.with_passkey,
             document.challenge,
             document.credential,
             self._parts.party(request),
-            self._parts.visit(request),
+            visit,
         )
         return self._begun(request, found)
+
+    def _knock(self, visit: Visit) -> None:
+        refused = self._parts.knock(visit)
+        if refused is not None:
+            raise refusal(refused, visit)
 
     def _begun(self, request: Request, found: SignInAnswer) -> Response:
         if isinstance(found, SignInRefused):

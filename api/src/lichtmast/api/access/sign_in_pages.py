@@ -109,7 +109,7 @@ class SignInPages:
         form = await form_of(request)
         visit = self._parts.visit(request)
         ticket = cookies.read(request, Jar.CODE, secure=self._parts.secure(request)) or ""
-        found: SignInAnswer = await self._parts.lookups.run(
+        found: SignInAnswer = await self._parts.sign_in.run(
             self._parts.people.sign_in.with_code, ticket, form.get("code", ""), visit
         )
         if isinstance(found, SignInRefused):
@@ -159,13 +159,9 @@ class SignInPages:
         first_run = request.scope["path"] == "/first-run"
 
         def work() -> SignedIn | SignInRefused:
-            waiting_s = people.sign_in.charge(visit)
-            if waiting_s:
-                return SignInRefused(SignInReason.WAIT, waiting_s)
             link = people.link(form.get("code", ""), visit.at_us)
             if link is None or (link.purpose is Purpose.FIRST_RUN) is not first_run:
                 return SignInRefused(SignInReason.LINK_ENDED)
-            people.sign_in.give_back(visit)
             begun = people.follow(
                 form.get("code", ""),
                 form.get("password", ""),
@@ -176,7 +172,8 @@ class SignInPages:
             return begun or SignInRefused(SignInReason.LINK_ENDED)
 
         try:
-            found = await self._parts.sign_in.run(work)
+            refused = self._parts.knock(visit)
+            found = await self._parts.sign_in.run(work) if refused is None else refused
         except PeopleError as error:
             return self._link_page(request, form, str(error), HTTPStatus.BAD_REQUEST)
         if isinstance(found, SignInRefused):

@@ -25,10 +25,10 @@ from lichtmast.api.clock import wall_clock_us
 from lichtmast.api.est.needs import ROOT
 from lichtmast.api.est.payload import CSR_ATTRIBUTES, PayloadError, body_of, certs_only, read_body
 from lichtmast.api.est.reasons import EstReason
-from lichtmast.api.est.throttle import Rate, Throttle
 from lichtmast.api.problem import Problem
 from lichtmast.api.refusal_log import RefusalLog
-from lichtmast.api.sources import UNKNOWN, network_of
+from lichtmast.api.sources import UNKNOWN, network_of, site_of
+from lichtmast.api.throttle import Rate, Throttle
 from lichtmast.api.tls import client_certificate
 from lichtmast.api.workers import Workers
 from lichtmast.registry import Registry, RegistryError
@@ -88,7 +88,8 @@ def create_est_app(
 ) -> Starlette:
     """The application of an EST listener. `authority` gives the one that is in force now.
 
-    `on_refused` hears whom the register refused and why; a stranger may have named the device.
+    `on_refused` hears which device of the register was refused and why, None for one that is not in it; a stranger
+    may have named the device.
     `app.state.statistics()` are the EstStatistics. Serve it over TLS with `client_trust`, or nothing can be renewed.
     """
     est = _Est(registry, authority, clock_us, clock_s, on_refused)
@@ -123,11 +124,8 @@ class _Est:
         self._clock_us = clock_us
         self._clock_s = clock_s
         self._workers = Workers(threads=limits.EST_THREADS, waiting_max=limits.EST_WAITING_MAX)
-        self._throttle = Throttle(
-            Rate(limits.EST_NETWORK_BURST, limits.EST_NETWORK_PER_S),
-            Rate(limits.EST_BURST, limits.EST_PER_S),
-            networks_max=limits.EST_NETWORKS_MAX,
-        )
+        # Each for itself: strangers who ask for certificates keep nobody from renewing one, or from reading.
+        self._readers, self._strangers, self._certified = new_throttle(), new_throttle(), new_throttle()
         self._refusals = RefusalLog("est_refused", _log, clock_s=clock_s)
         self._answered: Counter[str] = Counter()
         self._pending = 0
@@ -138,17 +136,17 @@ class _Est:
 
     async def ca_certificates(self, request: Request) -> Response:
         """RFC 7030 section 4.1: whom to trust. The client checks it against the pin on its label."""
-        self._admit(request)
+        self._admit(request, self._readers)
         return self._answer("cacerts", certs_only(self._authority().est_bundle_der), "application/pkcs7-mime")
 
     async def csr_attributes(self, request: Request) -> Response:
         """RFC 7030 section 4.5: which key a request is made with."""
-        self._admit(request)
+        self._admit(request, self._readers)
         return self._answer("csrattrs", body_of(CSR_ATTRIBUTES), _ATTRIBUTES_TYPE)
 
     async def simple_enrol(self, request: Request) -> Response:
         """RFC 7030 section 4.2.1. Whoever signs with the key on the label, in its claim window, is the device."""
-        self._admit(request)
+        self._admit(request, self._strangers)
         der = await self._request_of(request)
         return await self._issue("simpleenroll", partial(self._enrol_now, der, _source(request)))
 
@@ -162,8 +160,8 @@ class _Est:
 
     async def simple_reenrol(self, request: Request) -> Response:
         """RFC 7030 section 4.2.2, over a connection with the certificate that is to be renewed."""
-        self._admit(request)
         shown = client_certificate(request.scope)
+        self._admit(request, self._strangers if shown is None else self._certified)
         if shown is None:
             raise _Refusal(
                 HTTPStatus.UNAUTHORIZED,
@@ -208,9 +206,10 @@ class _Est:
         self._answered[operation] += 1
         return Response(body, headers={"Content-Type": media_type, "Content-Transfer-Encoding": "base64", **_ALWAYS})
 
-    def _admit(self, request: Request) -> None:
+    def _admit(self, request: Request, throttle: Throttle) -> None:
         """Before anything of a request is read: whether its network may make one now."""
-        wait_s = self._throttle.wait_s(_network(request), self._clock_s())
+        source = _source(request)
+        wait_s = throttle.wait_s((network_of(source), site_of(source), "all"), self._clock_s())
         if wait_s:
             raise _Refusal(
                 HTTPStatus.TOO_MANY_REQUESTS,
@@ -248,7 +247,9 @@ class _Est:
         operation = request.url.path.rpartition("/")[2]
         self._refusals.note(error.reason, operation=operation, device=error.device, source=_source(request))
         if error.status is HTTPStatus.FORBIDDEN:  # the register's own
-            self._on_refused(error.device, error.reason)
+            # A name that is in no register may be anybody's invention, and there is no end to them.
+            is_known = error.reason != EnrolmentReason.UNKNOWN_DEVICE
+            self._on_refused(error.device if is_known else None, error.reason)
         return _text(error.status, str(error), error.headers)
 
     async def on_problem(self, request: Request, error: Exception) -> Response:
@@ -264,6 +265,16 @@ class _Est:
         self._refusals.note(EstReason.NO_SUCH_OPERATION, source=_source(request))
         there = f"Here are {ROOT}/cacerts, csrattrs, simpleenroll and simplereenroll."
         return _text(HTTPStatus(error.status_code), there, dict(error.headers or {}))
+
+
+def new_throttle() -> Throttle:
+    """By network, site and all; one of these for each kind of request."""
+    return Throttle(
+        Rate(limits.EST_NETWORK_BURST, limits.EST_NETWORK_PER_S),
+        Rate(limits.EST_SITE_BURST, limits.EST_SITE_PER_S),
+        Rate(limits.EST_BURST, limits.EST_PER_S),
+        kept_max=limits.EST_NETWORKS_MAX,
+    )
 
 
 def _read(der: bytes) -> Csr:
@@ -302,7 +313,3 @@ def _text(status: HTTPStatus, text: str, headers: Mapping[str, str]) -> Response
 
 def _source(request: Request) -> str:
     return request.client.host if request.client is not None else UNKNOWN
-
-
-def _network(request: Request) -> str:
-    return network_of(_source(request))

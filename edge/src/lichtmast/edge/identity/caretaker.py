@@ -196,13 +196,16 @@ async def perform_apart(errand: Errand, step: Step, moment: Moment) -> Outcome:
         "key": str(errand.folder.key),
         **asdict(moment),
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "lichtmast.edge.identity",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "lichtmast.edge.identity",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:  # no memory or no file left for a moment: measuring goes on, and this is tried again
+        return Outcome(Result.UNREACHABLE, f"no process for the exchange can be started: {error.strerror or error}")
     try:
         async with asyncio.timeout(limits.STEP_S):
             answer, _ = await process.communicate(json.dumps(order).encode())

@@ -48,8 +48,8 @@ def believed_roots(
 ) -> list[x509.Certificate]:
     """The roots of a bundle that may be believed: those trusted already, the pinned, and whom those have signed for.
 
-    A new root comes with a certificate over its key that is signed by a believed one (RFC 4210 section 4.4), so that a
-    device that slept through two changes still follows both.
+    A new root comes with a certificate over its name and key that is signed by a believed one (RFC 4210 section 4.4),
+    so that a device that slept through two changes still follows both.
     """
     roots = [one for one in bundle if _is_root(one)]
     known = {_spki(one) for one in trusted}
@@ -59,7 +59,7 @@ def believed_roots(
             one
             for one in roots
             if one not in believed
-            and any(_spki(cross) == _spki(one) and _is_issued(cross, by) for cross in bundle for by in believed)
+            and any(_is_cross(cross, one) and _is_issued(cross, by) for cross in bundle for by in believed)
         ]
         if not more:
             return believed
@@ -148,6 +148,21 @@ def _is_issued(one: x509.Certificate, by: x509.Certificate) -> bool:
     except (InvalidSignature, *_UNREADABLE):
         return False
     return True
+
+
+def _is_cross(one: x509.Certificate, root: x509.Certificate) -> bool:
+    """Whether it makes `root`, under its own name, an authority without bounds.
+
+    What certifies an issuing authority has bounds, a path length and a purpose: whoever steals that authority's key
+    must not become a root with it.
+    """
+    try:
+        bounds = one.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        purposes = [extension for extension in one.extensions if extension.oid == x509.ExtendedKeyUsage.oid]
+        is_named = one.subject == root.subject
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, *_UNREADABLE):
+        return False
+    return is_named and bounds is None and not purposes and _spki(one) == _spki(root)
 
 
 def _is_root(one: x509.Certificate) -> bool:

@@ -25,6 +25,11 @@ RENEW_SHARE: Final = 2 / 3
 """A certificate is renewed when so much of its life is over."""
 RENEW_SPREAD: Final = 1 / 20
 """And up to so much later by chance: certificates of one morning are not renewed in one minute."""
+RENEW_REST_SHARE: Final = 1 / 1000
+"""After a certificate came, none is renewed for this part of the time that it should have served, 86 minutes of 60
+days: by a clock that is two months ahead every new one is due at once."""
+FRESH_S: Final = 10.0
+"""A certificate that is younger may not be known yet to whoever lets devices in."""
 REFRESH_S: Final = 7 * 86_400.0
 """How often the authorities are fetched anew, so that a roll-over is known long before it matters."""
 

@@ -50,6 +50,7 @@ class Schedule:
         self._seed = seed
         self._not_before_s = float("-inf")
         self._refreshed_s: float | None = None
+        self._certified_s = float("-inf")
         self._failures = 0
         self._in_doubt: Refusal | None = None
 
@@ -61,7 +62,7 @@ class Schedule:
             return Step.ENROL
         if self._in_doubt is not None and MEANINGS[self._in_doubt].enrols:
             return Step.ENROL
-        if wall_us >= self.renewal_us(certificate):
+        if wall_us >= self.renewal_us(certificate) and now_s >= self._rested_s(certificate):
             return Step.RENEW
         if self._refreshed_s is None:
             self._refreshed_s = now_s  # the certificate came with them
@@ -80,12 +81,15 @@ class Schedule:
         if self._in_doubt is not None or certificate is None:
             return pause_s
         refresh_s = limits.REFRESH_S - (now_s - (now_s if self._refreshed_s is None else self._refreshed_s))
-        return max(pause_s, min((self.renewal_us(certificate) - wall_us) / 1e6, refresh_s), 0.0)
+        renewal_s = max((self.renewal_us(certificate) - wall_us) / 1e6, self._rested_s(certificate) - now_s)
+        return max(pause_s, min(renewal_s, refresh_s), 0.0)
 
     def ended(self, step: Step, outcome: Outcome, now_s: float) -> None:
         """How it went."""
         if outcome.result is Result.DONE:
             self._refreshed_s = now_s
+            if step is not Step.REFRESH:
+                self._certified_s = now_s
             if self._in_doubt is None:
                 self._failures = 0
                 return
@@ -115,7 +119,14 @@ class Schedule:
         """What the server of a link thinks of this device: a refusal, or None where it let it in."""
         if refusal is None:
             self._in_doubt, self._failures = None, 0
+        elif refusal is Refusal.NOT_ADMITTED and now_s < self._certified_s + limits.FRESH_S:
+            pass  # the link tries again by itself, and soon: another certificate would be just as new
         elif self._in_doubt is None and (MEANINGS[refusal].enrols or MEANINGS[refusal].refreshes):
             self._in_doubt = refusal
             # Not at once: a server that has just started may not know its devices yet.
             self._not_before_s = max(self._not_before_s, now_s + limits.RETRY_S)
+
+    def _rested_s(self, certificate: Certificate) -> float:
+        """When, by the clock that never jumps, a certificate may be renewed that came in this run of the agent."""
+        served_us = self.renewal_us(certificate) - certificate.not_before_us
+        return self._certified_s + served_us / 1e6 * limits.RENEW_REST_SHARE

@@ -122,6 +122,7 @@ class Delivery:
 
         No pack is sent twice for it: the connection stands until what is in its hands has been confirmed.
         """
+        self._attempts = dict.fromkeys(self._links, 0)  # what failed before says nothing of this one
         self._renewed.set()
         self._packs_changed.set()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lichtmast.ingest.broker import Broker
-from lichtmast.ingest.broker_settings import ACCOUNT, CALLOUT_USER, OWN_HOST, SYSTEM_USER
+from lichtmast.ingest.broker_settings import ACCOUNT, AUTH_TIMEOUT_S, CALLOUT_USER, OWN_HOST, SYSTEM_USER
 from lichtmast.ingest.callout import limits
 from lichtmast.ingest.callout.line import Line, Message, open_line
 from lichtmast.ingest.callout.refusals import Refusals
@@ -147,15 +147,23 @@ class Callout:
         """Compare what stands with the register: at once, after each change of it, and now and then."""
         while line.server_id != self._known.server_id:  # the other line is not open yet
             await asyncio.sleep(limits.RECONNECT_S)
+        unlisted_until_s = 0.0
         while True:
             self._renewed.clear()
-            await self._sweep(line)
+            if await self._sweep(line):
+                unlisted_until_s = time.monotonic() + AUTH_TIMEOUT_S
+            pause_s = limits.UNLISTED_S if time.monotonic() < unlisted_until_s else limits.RECONCILE_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limits.RECONCILE_S):
+                async with asyncio.timeout(pause_s):
                     await self._renewed.wait()
 
-    async def _sweep(self, line: Line) -> None:
-        """Drop what is not admitted, and look again until it is gone."""
+    async def _sweep(self, line: Line) -> bool:
+        """Drop what is not admitted, and look again until it is gone.
+
+        True where some of it was not listed: gone already, or about to stand, which the order to drop it came too early
+        for. It is nobody's then, and falls to one of the next looks.
+        """
+        is_unlisted = False
         dropped: dict[int, DeviceId | None] = {}
         began_s = time.monotonic()
         for _ in range(limits.KICK_ROUNDS_MAX):
@@ -170,7 +178,8 @@ class Callout:
                 self._sessions, self._swept_revision = len(listed), admission.revision
                 if dropped:
                     self._say_dropped(dropped.values(), time.monotonic() - began_s)
-                return
+                return is_unlisted
+            is_unlisted |= not unwanted.keys() <= listed
             line.order(f"$SYS.REQ.SERVER.{line.server_id}.KICK", [b'{"cid":%d}' % number for number in unwanted])
             self._known.drop(unwanted)
             dropped.update(unwanted | dropped)

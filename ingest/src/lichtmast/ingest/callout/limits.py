@@ -13,6 +13,8 @@ RECONNECT_S: Final = 0.05
 REQUEST_TIMEOUT_S: Final = 5.0
 RECONCILE_S: Final = 30.0
 """How often the connections are compared with the register without a change that asks for it."""
+UNLISTED_S: Final = 1.0
+"""And how often after somebody was to be dropped who was let in, but is not listed yet."""
 KICK_ROUNDS_MAX: Final = 20
 KICK_WAIT_S: Final = 0.1
 

@@ -39,7 +39,7 @@ class Action(StrEnum):
     CLAIM_CANCELLED = "claim.cancelled"
     CLAIM_REFUSED = "claim.refused"
     CLAIM_WRONG_KEY = "claim.wrong_key"
-    CLAIM_LOCKED = "claim.locked"
+    CLAIM_ATTACKED = "claim.attacked"
     CERTIFICATES_REVOKED = "certificates.revoked"
     POSITIONS_ERASED = "positions.erased"
 

@@ -79,7 +79,7 @@ class Admission:
     """By serial number."""
     statuses: Mapping[DeviceId, DeviceStatus]
     fingerprints: Mapping[bytes, int] = field(default_factory=dict)
-    """Serial numbers by SHA-256 of the certificate: one that we issued is known by its bytes, and not parsed again."""
+    """Serial numbers by SHA-256 of the certificate: one that we issued is known by its bytes, and by nothing else."""
 
     def judge(self, certificate_der: bytes, now_us: int) -> Admitted | Refused:
         """Whether the holder of this certificate may speak now, and as which device."""
@@ -101,10 +101,9 @@ class Admission:
             return Refused(AdmissionReason.NOT_YET_VALID, shown.device)
         if now_us >= shown.not_after_us:
             return Refused(AdmissionReason.EXPIRED, shown.device)
+        # Not by its bytes one of ours: a known serial number makes it a forgery, not a certificate that we issued.
         reason = self._reason(shown.device, shown.serial, now_us)
-        if reason is None:
-            return Admitted(shown.device, shown.serial, shown.not_after_us)
-        return Refused(reason, shown.device)
+        return Refused(reason or AdmissionReason.UNKNOWN_SERIAL, shown.device)
 
     def admits(self, device: DeviceId, serial: int, now_us: int) -> bool:
         """Whether a session that stands on this certificate may go on."""

@@ -163,8 +163,20 @@ class IdentityBook:
         by: Actor = LOCAL_COMMAND,
         at_us: int,
     ) -> list[str]:
-        """Revoke what the device has; the serial numbers in hex. It can be claimed again. Raises UnknownRecordError."""
-        return self._write(lambda one: life_cycle.revoke(one, devices.find_device(one, device), reason, by, at_us))
+        """Revoke what the device has and shut its open claim; the serial numbers in hex. It can be claimed again.
+
+        Raises UnknownRecordError.
+        """
+
+        def change(connection: Connection) -> tuple[list[str], bool]:
+            return life_cycle.revoke(connection, devices.find_device(connection, device), reason, by, at_us)
+
+        return self._write(change, lambda answer: answer[1])[0]
+
+    def revoke_distrusted(self, authority: Authority, *, by: Actor = LOCAL_COMMAND, at_us: int) -> int:
+        """Revoke all that no device authority in force signed, after one was stolen; how many."""
+        in_force = authority.device_issuer_pins
+        return self._write(lambda one: life_cycle.revoke_of_others(one, in_force, by, at_us))
 
     def certificates(self, device: DeviceId) -> list[CertificateRecord]:
         """All that the device was issued, newest first."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, func, insert, select, update
 from lichtmast.registry import schema
 from lichtmast.registry.devices import StoredDevice
 from lichtmast.registry.identity.records import CertificateRecord, RevocationReason
-from lichtmast.registry.limits import PAGE_RECORDS_MAX
+from lichtmast.registry.limits import PAGE_RECORDS_MAX, REVOKED_SPELLED_MAX
 from lichtmast.registry.pki import CertifiedDevice, RevokedSerial
 from lichtmast.wire.identity import DeviceId
 
@@ -22,7 +22,14 @@ _C: Final = schema.certificate.c
 
 
 def log_certificate(
-    connection: Connection, device: StoredDevice, key_pin: bytes, issued: CertifiedDevice, der: bytes, at_us: int
+    connection: Connection,
+    device: StoredDevice,
+    issued: CertifiedDevice,
+    der: bytes,
+    at_us: int,
+    *,
+    key_pin: bytes,
+    issuer_pin: bytes,
 ) -> None:
     """Enter a certificate that was just signed; those before it are superseded, and valid to their end."""
     connection.execute(
@@ -35,6 +42,7 @@ def log_certificate(
             serial=serial_text(issued.serial),
             device_id=device.id,
             key_pin=key_pin,
+            issuer_pin=issuer_pin,
             not_before_us=issued.not_before_us,
             not_after_us=issued.not_after_us,
             issued_at_us=at_us,
@@ -83,12 +91,45 @@ def issued_since(connection: Connection, device: StoredDevice, since_us: int) ->
     return int(connection.execute(select(func.count()).select_from(schema.certificate).where(*wanted)).scalar_one())
 
 
+def live(connection: Connection, device: StoredDevice, at_us: int) -> int:
+    """How many certificates of the device have neither ended nor been revoked."""
+    wanted = (_C.device_id == device.id, _C.not_after_us > at_us, _C.revoked_at_us.is_(None))
+    return int(connection.execute(select(func.count()).select_from(schema.certificate).where(*wanted)).scalar_one())
+
+
 def revoke(connection: Connection, device: StoredDevice, reason: RevocationReason, at_us: int) -> list[str]:
     """Revoke what has not ended; the serial numbers."""
     wanted = (_C.device_id == device.id, _C.not_after_us > at_us, _C.revoked_at_us.is_(None))
     serials = list(connection.execute(select(_C.serial).where(*wanted).order_by(_C.id)).scalars())
     connection.execute(update(schema.certificate).where(*wanted).values(revoked_at_us=at_us, revoked_for=reason.value))
     return serials
+
+
+def revoke_of_others(connection: Connection, in_force: Sequence[bytes], at_us: int) -> dict[str, list[str]]:
+    """Revoke, as compromised, what no issuer with one of these pins signed; the serial numbers by municipality."""
+    wanted = (_C.issuer_pin.not_in(in_force), _C.not_after_us > at_us, _C.revoked_at_us.is_(None))
+    rows = connection.execute(
+        select(schema.tenant.c.code, _C.serial)
+        .join(schema.device, schema.device.c.id == _C.device_id)
+        .join(schema.tenant, schema.tenant.c.id == schema.device.c.tenant_id)
+        .where(*wanted)
+        .order_by(schema.tenant.c.code, _C.id)
+    )
+    serials: dict[str, list[str]] = {}
+    for tenant, serial in rows:
+        serials.setdefault(tenant, []).append(serial)
+    reason = RevocationReason.KEY_COMPROMISE.value
+    connection.execute(update(schema.certificate).where(*wanted).values(revoked_at_us=at_us, revoked_for=reason))
+    return serials
+
+
+def told_serials(serials: Sequence[str]) -> dict[str, object]:
+    """What an event says of the certificates it revoked: however many a device got, the event takes it."""
+    return {
+        "revoked": len(serials),
+        "revoked_first": list(serials[:REVOKED_SPELLED_MAX]),
+        "revoked_sha256": sha256("\n".join(serials).encode()).hexdigest(),
+    }
 
 
 def revoked(connection: Connection, at_us: int) -> Sequence[RevokedSerial]:
@@ -115,6 +156,7 @@ def _records() -> Select[Any]:
             schema.device.c.name,
             _C.serial,
             _C.key_pin,
+            _C.issuer_pin,
             _C.not_before_us,
             _C.not_after_us,
             _C.issued_at_us,
@@ -129,11 +171,12 @@ def _records() -> Select[Any]:
 
 
 def _record(row: Any) -> CertificateRecord:  # noqa: ANN401 - a row of _records()
-    code, name, serial, key_pin, begin_us, end_us, issued_us, superseded_us, revoked_us, reason, der = row
+    code, name, serial, key_pin, issuer_pin, begin_us, end_us, issued_us, superseded_us, revoked_us, reason, der = row
     return CertificateRecord(
         DeviceId(code, name),
         int(serial, 16),
         key_pin,
+        issuer_pin,
         begin_us,
         end_us,
         issued_us,

@@ -198,6 +198,8 @@ def _claimable(connection: Connection, catalogue: Mapping[str, CatalogueEntry], 
         raise ClaimRefused(refused, label.device)
     if key_pin(connection, stored) is None:
         _pin(connection, stored, label.key_pin)
+        told = {"key": pin_text(label.key_pin)}
+        append(connection, event_of(Action.DEVICE_STAGED, label.device, order.by, order.at_us, None, told))
     return stored
 
 
@@ -210,6 +212,9 @@ def _refusal(connection: Connection, device: StoredDevice, order: ClaimOrder) ->
     pinned, holder = key_pin(connection, device), device_of_pin(connection, order.label.key_pin)
     if (pinned is not None and pinned != order.label.key_pin) or (holder is not None and holder.id != device.id):
         return ClaimReason.OTHER_KEY
+    if pinned is None and device.status is DeviceStatus.ACTIVE:
+        # Somebody's label naming it is no proof: the workshop says which key a device in service has.
+        return ClaimReason.NO_KEY
     a = schema.asset.c
     asset = connection.execute(
         select(a.valid_to)

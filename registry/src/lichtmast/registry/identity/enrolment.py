@@ -19,8 +19,10 @@ from lichtmast.registry.identity.records import CertificateRecord, Claim, ClaimS
 from lichtmast.registry.identity.refusals import EnrolmentPending, EnrolmentReason, EnrolmentRefused
 from lichtmast.registry.identity.windows import close_window, count_wrong_key, latest_window
 from lichtmast.registry.limits import (
+    CERTIFICATES_LIVE_MAX,
     CERTIFICATES_PER_HOUR_MAX,
     CLAIM_WRONG_KEYS_MAX,
+    ENOUGH_LIFE_FRACTION,
     ENROLMENT_RETRY_S,
     RENEWAL_AGAIN_LIFE_FRACTION,
 )
@@ -69,10 +71,9 @@ def enrol(connection: Connection, order: EnrolmentOrder) -> Enrolled | Enrolment
             return _use(connection, order, device, claim)
         case ClaimState.USED:
             known = certificates.by_serial(connection, claim.serial or 0)
-            if known is not None and known.revoked_at_us is None and known.not_after_us > order.at_us:
-                return _answer(order.authority, known)
-        case ClaimState.LOCKED:
-            return EnrolmentRefused(EnrolmentReason.WINDOW_LOCKED, device.device)
+            again = None if known is None else _again(order, known)
+            if again is not None:
+                return again
         case _:
             pass
     raise EnrolmentPending(device.device, ENROLMENT_RETRY_S)
@@ -82,7 +83,7 @@ def reenrol(connection: Connection, peer_certificate_der: bytes, order: Enrolmen
     """The next certificate for a device that showed the one it has; both are valid until each ends.
 
     Where the newest is not the one shown and younger than a hundredth of its life, it is handed out again: its answer
-    got lost. So it is for a device that asks more often than CERTIFICATES_PER_HOUR_MAX.
+    got lost. So it is for a device that asks too often.
     """
     try:
         shown = device_of_certificate(peer_certificate_der)
@@ -93,7 +94,7 @@ def reenrol(connection: Connection, peer_certificate_der: bytes, order: Enrolmen
         return EnrolmentRefused(EnrolmentReason.CERTIFICATE_REFUSED, shown.device)
     if not logged.not_before_us <= order.at_us < logged.not_after_us:
         return EnrolmentRefused(EnrolmentReason.CERTIFICATE_EXPIRED, shown.device)
-    if logged.revoked_at_us is not None:
+    if logged.revoked_at_us is not None or order.authority.device_issuer_of(logged.issuer_pin) is None:
         return EnrolmentRefused(EnrolmentReason.CERTIFICATE_REVOKED, shown.device)
     device = devices.find_device(connection, shown.device)
     if device.status is not DeviceStatus.ACTIVE:
@@ -103,10 +104,11 @@ def reenrol(connection: Connection, peer_certificate_der: bytes, order: Enrolmen
     if not _is_named(order.csr, device):
         return EnrolmentRefused(EnrolmentReason.OTHER_NAME, device.device)
     last = certificates.newest(connection, device)
-    if last is not None and last.revoked_at_us is None:
-        is_lost = last.serial != shown.serial and _is_young(last, order.at_us)
-        if is_lost or certificates.issued_since(connection, device, order.at_us - HOUR_US) >= CERTIFICATES_PER_HOUR_MAX:
-            return _answer(order.authority, last)
+    again = None if last is None else _again(order, last)
+    if last is not None and again is not None:
+        is_lost = last.serial != shown.serial and _age(last, order.at_us) < RENEWAL_AGAIN_LIFE_FRACTION
+        if is_lost or _has_enough(connection, order, device, last):
+            return again
     fresh = _issue(connection, order, device)
     before, after = {"serial": certificates.serial_text(shown.serial)}, _told(fresh)
     append(connection, event_of(Action.DEVICE_RENEWED, device.device, _by(order, device), order.at_us, before, after))
@@ -126,16 +128,29 @@ def _use(connection: Connection, order: EnrolmentOrder, device: StoredDevice, cl
 def _issue(connection: Connection, order: EnrolmentOrder, device: StoredDevice) -> Enrolled:
     der = order.authority.issue_device(device.device, order.csr.spki_der, serial=new_serial(), now_us=order.at_us)
     issued = device_of_certificate(der)
-    certificates.log_certificate(connection, device, order.csr.pin, issued, der, order.at_us)
+    issuer_pin = order.authority.device_issuer_pins[-1]
+    certificates.log_certificate(
+        connection, device, issued, der, order.at_us, key_pin=order.csr.pin, issuer_pin=issuer_pin
+    )
     return Enrolled(
         device.device, der, (order.authority.device_issuer_der,), issued.serial, issued.not_after_us, is_again=False
     )
 
 
-def _answer(authority: Authority, known: CertificateRecord) -> Enrolled:
-    """A certificate that was handed out before."""
-    chain = (authority.device_issuer_der,)
-    return Enrolled(known.device, known.der, chain, known.serial, known.not_after_us, is_again=True)
+def _again(order: EnrolmentOrder, known: CertificateRecord) -> Enrolled | None:
+    """A certificate that was handed out before, with the authority that signed it, where both are still good."""
+    issuer = order.authority.device_issuer_of(known.issuer_pin)
+    if issuer is None or known.revoked_at_us is not None or known.not_after_us <= order.at_us:
+        return None
+    return Enrolled(known.device, known.der, (issuer,), known.serial, known.not_after_us, is_again=True)
+
+
+def _has_enough(connection: Connection, order: EnrolmentOrder, device: StoredDevice, last: CertificateRecord) -> bool:
+    """Whether the device has got so many that it need not have another: no device fills the issuance log."""
+    if certificates.issued_since(connection, device, order.at_us - HOUR_US) >= CERTIFICATES_PER_HOUR_MAX:
+        return True
+    is_fresh = _age(last, order.at_us) < ENOUGH_LIFE_FRACTION
+    return is_fresh and certificates.live(connection, device, order.at_us) >= CERTIFICATES_LIVE_MAX
 
 
 def _stranger(connection: Connection, order: EnrolmentOrder) -> EnrolmentRefused:
@@ -150,9 +165,10 @@ def _stranger(connection: Connection, order: EnrolmentOrder) -> EnrolmentRefused
 
 
 def _count(connection: Connection, order: EnrolmentOrder) -> None:
-    """Count and log a wrong key for the claim of the device that the request names; the last of them locks it.
+    """Count and log a wrong key for the claim of the device that the request names; the last is told as an attack.
 
-    Only while there is a claim to attack, and no more often than it bears: nobody fills the log from outside.
+    The window stays open: it opens to the pinned key alone, and who could shut it by asking could keep a device from
+    its pole. Only while there is a claim to attack, and no more often than it bears: nobody fills the log from outside.
     """
     named = order.csr.device
     device = None if named is None else devices.find_devices(connection, [named]).get(named)
@@ -169,9 +185,8 @@ def _count(connection: Connection, order: EnrolmentOrder) -> None:
     by = Actor(ActorKind.SYSTEM, "enrolment", order.source)
     told = {"claim": claim.id, "key": pin_text(order.csr.pin), "wrong_keys": tried}
     append(connection, event_of(Action.CLAIM_WRONG_KEY, device.device, by, order.at_us, None, told))
-    if tried == CLAIM_WRONG_KEYS_MAX and claim.closed_as is None:
-        close_window(connection, claim, ClaimState.LOCKED, order.at_us)
-        append(connection, event_of(Action.CLAIM_LOCKED, device.device, by, order.at_us, None, {"claim": claim.id}))
+    if tried == CLAIM_WRONG_KEYS_MAX:
+        append(connection, event_of(Action.CLAIM_ATTACKED, device.device, by, order.at_us, None, {"claim": claim.id}))
 
 
 def _is_named(csr: Csr, device: StoredDevice) -> bool:
@@ -182,8 +197,9 @@ def _is_named(csr: Csr, device: StoredDevice) -> bool:
     return True
 
 
-def _is_young(one: CertificateRecord, at_us: int) -> bool:
-    return at_us - one.issued_at_us < RENEWAL_AGAIN_LIFE_FRACTION * (one.not_after_us - one.not_before_us)
+def _age(one: CertificateRecord, at_us: int) -> float:
+    """As a part of its life."""
+    return (at_us - one.issued_at_us) / (one.not_after_us - one.not_before_us)
 
 
 def _told(one: Enrolled) -> dict[str, object]:

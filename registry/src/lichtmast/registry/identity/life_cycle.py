@@ -4,7 +4,7 @@ Functions on one open transaction; `Registry` and `IdentityBook` open it and bum
 which is `lichtmast.registry.records.TRANSITIONS`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -40,10 +40,11 @@ def change_status(
     if why:
         after["why"] = why
     if status in {DeviceStatus.SUSPENDED, DeviceStatus.RETIRED}:
-        close_open_claim(connection, device, at_us)
+        claim_id = close_open_claim(connection, device, at_us)
+        after |= {} if claim_id is None else {"cancelled_claim": claim_id}
     if status is DeviceStatus.RETIRED:
         revoked = certificates.revoke(connection, device, reason, at_us)
-        after |= {"asset": None, "revoked": revoked, "reason": reason.value}
+        after |= {"asset": None, "reason": reason.value} | certificates.told_serials(revoked)
     before = {"status": device.status.value, "asset": device.asset_id}
     append(connection, event_of(Action.DEVICE_STATUS, device.device, by, at_us, before, after))
     return True
@@ -84,8 +85,9 @@ def replace(
     close_open_claim(connection, old, at_us)
     revoked = certificates.revoke(connection, old, RevocationReason.CESSATION_OF_OPERATION, at_us)
     before = {"status": old.status.value, "asset": old.asset_id}
-    after = {"status": DeviceStatus.RETIRED.value, "by": str(wanted.device), "revoked": revoked}
-    append(connection, event_of(Action.DEVICE_REPLACED, old.device, by, at_us, before, after))
+    after = {"status": DeviceStatus.RETIRED.value, "by": str(wanted.device)}
+    told = after | certificates.told_serials(revoked)
+    append(connection, event_of(Action.DEVICE_REPLACED, old.device, by, at_us, before, told))
     hung = {"asset": answer.asset_id, "status": answer.status.value, "profile": wanted.profile}
     append(
         connection,
@@ -94,21 +96,40 @@ def replace(
     return answer
 
 
-def revoke(connection: Connection, device: StoredDevice, reason: RevocationReason, by: Actor, at_us: int) -> list[str]:
-    """Revoke what certificates the device has; their serial numbers."""
+def revoke(
+    connection: Connection, device: StoredDevice, reason: RevocationReason, by: Actor, at_us: int
+) -> tuple[list[str], bool]:
+    """Revoke what certificates the device has and shut an open claim; the serial numbers, and whether it did anything.
+
+    Without the second whoever holds the key would fetch the next certificate by a window from before.
+    """
     serials = certificates.revoke(connection, device, reason, at_us)
-    if serials:
-        after = {"revoked": serials, "reason": reason.value}
+    claim_id = close_open_claim(connection, device, at_us)
+    is_change = bool(serials) or claim_id is not None
+    if is_change:
+        after = certificates.told_serials(serials) | {"reason": reason.value, "cancelled_claim": claim_id}
         append(connection, event_of(Action.CERTIFICATES_REVOKED, device.device, by, at_us, None, after))
-    return serials
+    return serials, is_change
 
 
-def close_open_claim(connection: Connection, device: StoredDevice, at_us: int) -> None:
-    """Whatever window is open for the device is shut: the device's standing changed under it."""
+def revoke_of_others(connection: Connection, in_force: Sequence[bytes], by: Actor, at_us: int) -> int:
+    """Revoke all that was signed by an authority which is not in force any more; how many. One event a municipality."""
+    found = certificates.revoke_of_others(connection, in_force, at_us)
+    for tenant, serials in found.items():
+        after = certificates.told_serials(serials) | {"reason": RevocationReason.KEY_COMPROMISE.value}
+        event = Event(Action.CERTIFICATES_REVOKED, "authority", "devices", by, at_us, tenant, None, after)
+        append(connection, event)
+    return sum(map(len, found.values()))
+
+
+def close_open_claim(connection: Connection, device: StoredDevice, at_us: int) -> int | None:
+    """Whatever window is open for the device is shut: the device's standing changed under it. Its id if it was open."""
     window = latest_window(connection, device)
-    if window is not None and window.closed_as is None:
-        state = ClaimState.CANCELLED if window.state(at_us) is ClaimState.OPEN else ClaimState.EXPIRED
-        close_window(connection, window, state, at_us)
+    if window is None or window.closed_as is not None:
+        return None
+    is_open = window.state(at_us) is ClaimState.OPEN
+    close_window(connection, window, ClaimState.CANCELLED if is_open else ClaimState.EXPIRED, at_us)
+    return window.id if is_open else None
 
 
 def event_of(

@@ -37,7 +37,6 @@ class ClaimState(StrEnum):
     OPEN = "open"
     USED = "used"
     CANCELLED = "cancelled"
-    LOCKED = "locked"
     EXPIRED = "expired"
 
 
@@ -84,6 +83,8 @@ class CertificateRecord:
     device: DeviceId
     serial: int
     key_pin: bytes
+    issuer_pin: bytes
+    """Of the authority that signed it."""
     not_before_us: int
     not_after_us: int
     issued_at_us: int

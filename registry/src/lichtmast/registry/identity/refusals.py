@@ -26,6 +26,7 @@ class ClaimReason(StrEnum):
     ENDED_ASSET = "ended_asset"
     HANGS_ELSEWHERE = "hangs_elsewhere"
     IN_SERVICE = "in_service"
+    NO_KEY = "no_key"
     WINDOW_OPEN = "window_open"
     NOT_OPEN = "not_open"
 
@@ -40,6 +41,7 @@ CLAIM_SENTENCES: Final[Mapping[ClaimReason, str]] = {
     ClaimReason.ENDED_ASSET: "this lamppost has ended in the register; choose one that stands",
     ClaimReason.HANGS_ELSEWHERE: "this device is in service on another lamppost; move it instead of claiming it",
     ClaimReason.IN_SERVICE: "this device is in service on this lamppost; if it lost its certificate, revoke that first",
+    ClaimReason.NO_KEY: "this device is in service and no key is registered for it; the workshop labels it first",
     ClaimReason.WINDOW_OPEN: "this device is being claimed already; wait for that claim, or cancel it",
     ClaimReason.NOT_OPEN: "this claim is not open any more",
 }
@@ -55,7 +57,6 @@ class EnrolmentReason(StrEnum):
     RETIRED = "retired"
     SUSPENDED = "suspended"
     NOT_ACTIVE = "not_active"
-    WINDOW_LOCKED = "window_locked"
     CERTIFICATE_REFUSED = "certificate_refused"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_REVOKED = "certificate_revoked"
@@ -69,7 +70,6 @@ ENROLMENT_SENTENCES: Final[Mapping[EnrolmentReason, str]] = {
     EnrolmentReason.RETIRED: "the device is retired, which is final; hang another",
     EnrolmentReason.SUSPENDED: "the device is suspended; resume it",
     EnrolmentReason.NOT_ACTIVE: "the device is not active; claim it",
-    EnrolmentReason.WINDOW_LOCKED: "the claim is locked after too many wrong keys; scan the label again",
     EnrolmentReason.CERTIFICATE_REFUSED: "the certificate shown is not one that this register issued",
     EnrolmentReason.CERTIFICATE_EXPIRED: "the certificate shown has ended; an engineer claims the device again",
     EnrolmentReason.CERTIFICATE_REVOKED: "the certificate shown is revoked; an engineer claims the device again",

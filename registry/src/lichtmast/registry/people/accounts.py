@@ -22,7 +22,16 @@ from lichtmast.registry.people.records import (
     area_from_json,
     grant_as_json,
 )
-from lichtmast.registry.people_schema import account, api_token, passkey, recovery_code, role_grant, session, ticket
+from lichtmast.registry.people_schema import (
+    account,
+    api_token,
+    openid_binding,
+    passkey,
+    recovery_code,
+    role_grant,
+    session,
+    ticket,
+)
 
 _LOGIN: Final = re.compile(r"[a-z0-9][a-z0-9._%+-]{0,63}(@[a-z0-9][a-z0-9.-]*)?")
 _HANDLE_BYTES: Final = 32
@@ -153,7 +162,7 @@ def set_active(connection: Connection, account_id: int, *, active: bool, by: Act
 def strip(connection: Connection, account_id: int, *, by: Actor, at_us: int) -> Account:
     """Take every credential of an account, so that only a reset link leads back in. Raises UnknownPersonError."""
     of = get(connection, account_id)
-    for table in (passkey, recovery_code, api_token, ticket):
+    for table in (passkey, recovery_code, api_token, openid_binding, ticket):
         connection.execute(delete(table).where(table.c.account_id == account_id))
     connection.execute(
         update(account).where(_A.id == account_id).values(password_hash=None, totp_sealed=None, totp_step=None)

@@ -116,7 +116,7 @@ class PeopleBook:
         """Use a link: set the account's password and sign in. None where the link has ended, or is none.
 
         The first run's link makes the account too, as admin of everything. Raises NotAcceptedError or NotNowError;
-        the link stays good then. Guesses at links are charged by `sign_in.charge` before.
+        the link stays good then. Nobody guesses 256 random bits: a try costs no write.
         """
         found = self.link(secret, visit.at_us)
         if found is None:

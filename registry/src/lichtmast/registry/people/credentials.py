@@ -79,8 +79,11 @@ class CredentialBook:
             raise NotAcceptedError("the current password is another one")
         fresh = self._desk.passwords.hash(new)
         with writing(self._desk.engine) as connection:
+            # A reset may have come while this was hashed: what was verified must still be so.
+            same = (_A.id == bearer.account_id) & _A.password_hash.is_not_distinct_from(kept)
+            if not connection.execute(update(account).where(same).values(password_hash=fresh)).rowcount:
+                raise NotNowError("the password was changed meanwhile; sign in again")
             throttle.give_back(connection, keys)
-            connection.execute(update(account).where(_A.id == bearer.account_id).values(password_hash=fresh))
             return self._renewed(connection, bearer, bearer.strength, visit, "people.password_changed")
 
     # The authenticator.
@@ -141,7 +144,7 @@ class CredentialBook:
     def new_recovery_codes(self, bearer: Bearer, visit: Visit) -> list[str]:
         """Ten codes, told this once, instead of all earlier ones. Raises NotNowError."""
         with writing(self._desk.engine) as connection:
-            of = accounts.get(connection, bearer.account_id)
+            of = _standing(connection, bearer)
             if not of.has_second_factor:
                 raise NotNowError("recovery codes stand in for a second factor; add one first")
             connection.execute(delete(recovery_code).where(recovery_code.c.account_id == of.id))
@@ -230,7 +233,7 @@ class CredentialBook:
     ) -> tuple[str, TokenRecord]:
         """A token of some of the owner's grants, told this once. Raises NotAcceptedError or NotNowError."""
         with writing(self._desk.engine) as connection:
-            of = accounts.get(connection, bearer.account_id)
+            of = _standing(connection, bearer)
             return sessions.add_token(
                 connection, of, name, grants, until_us=until_us, by=visit.by(of.login), at_us=visit.at_us
             )
@@ -242,7 +245,7 @@ class CredentialBook:
 
     def _renewed(self, connection: Connection, bearer: Bearer, strength: Strength, visit: Visit, what: str) -> str:
         """End all sessions, log the change, and begin the one of whoever made it."""
-        of = accounts.get(connection, bearer.account_id)
+        of = _standing(connection, bearer)
         accounts.end_sessions(connection, of.id)
         accounts.log(connection, what, of.login, visit.by(of.login), visit.at_us)
         return sessions.begin(
@@ -255,6 +258,13 @@ class CredentialBook:
             how="a change of credentials",
             by=visit.by(of.login),
         )
+
+
+def _standing(connection: Connection, bearer: Bearer) -> Account:
+    """The owner, whose session still stands: a reset may have come since the request began. Raises NotNowError."""
+    if not sessions.stands(connection, bearer.account_id, bearer.session_id):
+        raise NotNowError("this session was ended meanwhile; sign in again")
+    return accounts.get(connection, bearer.account_id)
 
 
 def _require_other(of: Account, factors_left: int) -> None:

@@ -40,8 +40,8 @@ LINK_S: Final = 24 * 3600
 HALF_SIGN_IN_S: Final = 5 * 60
 """Between the password and the code."""
 CHALLENGE_S: Final = 5 * 60
-CHALLENGES_MAX: Final = 10_000
-"""Passkey challenges that nobody has answered yet. Strangers may ask for them: the oldest goes, none is refused."""
+CHALLENGES_USED_MAX: Final = 10_000
+"""Passkey challenges that are remembered as answered. Where there are more, all that are as old as the oldest end."""
 
 FREE_ATTEMPTS: Final = 5
 """Wrong attempts by one network on one account before it has to wait."""

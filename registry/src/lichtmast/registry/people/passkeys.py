@@ -121,15 +121,13 @@ def account_of(connection: Connection, credential: str) -> StoredPasskey | None:
     return None if row is None else StoredPasskey(*row)
 
 
-def holds(
-    connection: Connection, stored: StoredPasskey, party: RelyingParty, challenge: bytes, credential: str, at_us: int
-) -> bool:
-    """Whether the answer is the passkey's own, to this question; notes its use.
+def verified(stored: StoredPasskey, party: RelyingParty, challenge: bytes, credential: str) -> int | None:
+    """The count of uses that the answer tells, where it is the passkey's own, to this question; else None.
 
     A counter that went back says that there are two of it: refused (WebAuthn level 2 section 6.1.1).
     """
     try:
-        verified = verify_authentication_response(
+        answer = verify_authentication_response(
             credential=credential,
             expected_challenge=challenge,
             expected_rp_id=party.host,
@@ -139,11 +137,16 @@ def holds(
             require_user_verification=True,
         )
     except (WebAuthnException, ValueError, KeyError, TypeError):
-        return False
-    connection.execute(
-        update(passkey).where(_P.id == stored.id).values(sign_count=verified.new_sign_count, used_at_us=at_us)
+        return None
+    return answer.new_sign_count
+
+
+def used(connection: Connection, stored: StoredPasskey, sign_count: int, at_us: int) -> bool:
+    """Note a use; False where the passkey was removed, or used, since it was read."""
+    same = (_P.id == stored.id) & (_P.sign_count == stored.sign_count)
+    return bool(
+        connection.execute(update(passkey).where(same).values(sign_count=sign_count, used_at_us=at_us)).rowcount
     )
-    return True
 
 
 def listed(connection: Connection, account_id: int) -> list[PasskeyRecord]:

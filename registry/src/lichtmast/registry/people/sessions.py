@@ -75,6 +75,11 @@ def find(connection: Connection, text: str, now_us: int) -> Row[*tuple[Any, ...]
     ).one_or_none()
 
 
+def stands(connection: Connection, account_id: int, session_id: int | None) -> bool:
+    """Whether a session of the account was not ended."""
+    return connection.execute(select(_S.id).where(_S.id == session_id, _S.account_id == account_id)).first() is not None
+
+
 def seen(connection: Connection, session_id: int, now_us: int) -> None:
     """Note that it is in use."""
     connection.execute(update(session).where(_S.id == session_id).values(seen_at_us=now_us))

@@ -4,7 +4,6 @@ A wrong login, a wrong password, a suspended account and a wrong code all cost t
 """
 
 import json
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,13 +15,13 @@ from lichtmast.registry.database import writing
 from lichtmast.registry.people import accounts, limits, passkeys, sessions, throttle, tickets
 from lichtmast.registry.people.desk import Desk, Visit, about_totp
 from lichtmast.registry.people.passkeys import RelyingParty
+from lichtmast.registry.people.questions import Questions
 from lichtmast.registry.people.records import Account, Bearer, Strength
 from lichtmast.registry.people.second_factor import matching_step
 from lichtmast.registry.people.secret_texts import TOKEN_MARK, digest, plain_code
 from lichtmast.registry.people.tickets import Purpose
 from lichtmast.registry.people_schema import account, openid_binding, recovery_code
 
-_CHALLENGE_BYTES: Final = 32
 _DAY_US: Final = 24 * 3600 * 1_000_000
 _A, _B = account.c, openid_binding.c
 
@@ -69,6 +68,7 @@ class SignInBook:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._questions = Questions()
 
     def with_password(self, login: str, password: str, code: str | None, visit: Visit) -> SignInAnswer:
         """By password, and code where the account has a second factor."""
@@ -108,6 +108,9 @@ class SignInBook:
 
     def with_code(self, ticket: str, code: str, visit: Visit) -> SignInAnswer:
         """The second half, with the ticket of `CodeNeeded`."""
+        with self._desk.engine.connect() as connection:  # a made-up ticket does not keep writers waiting
+            if tickets.look(connection, ticket, (Purpose.CODE,), visit.at_us) is None:
+                return SignInRefused(SignInReason.LINK_ENDED)
         with writing(self._desk.engine) as connection:
             found = tickets.look(connection, ticket, (Purpose.CODE,), visit.at_us)
             if found is None or found.account_id is None:
@@ -142,39 +145,32 @@ class SignInBook:
     # Passkeys.
 
     def begin_passkey(self, party: RelyingParty, visit: Visit) -> tuple[str, dict[str, Any]]:
-        """A ticket, and the question for the browser."""
-        challenge = secrets.token_bytes(_CHALLENGE_BYTES)
-        with writing(self._desk.engine) as connection:
-            ticket = tickets.issue(
-                connection,
-                Purpose.PASSKEY_SIGN_IN,
-                account_id=None,
-                now_us=visit.at_us,
-                life_s=limits.CHALLENGE_S,
-                content=challenge,
-            )
+        """A ticket, and the question for the browser. Does not touch the register: anybody may ask, as often."""
+        ticket, challenge = self._questions.ask(visit.at_us)
         return ticket, passkeys.questions_sign_in(party, challenge)
 
     def with_passkey(
         self, ticket: str, credential: Mapping[str, Any], party: RelyingParty, visit: Visit
     ) -> SignInAnswer:
-        """By the browser's answer. Raises NotAcceptedError where it is too long."""
+        """By the browser's answer. Raises NotAcceptedError where it is too long.
+
+        Writes nothing before the answer holds, a throttle's count neither: a signature is not guessed.
+        """
         text = json.dumps(credential)
-        keys = throttle.network_keys(visit.source)
-        with writing(self._desk.engine) as connection:
-            waiting_s = throttle.charge(connection, keys, visit.at_us)
-            if waiting_s:
-                return SignInRefused(SignInReason.WAIT, waiting_s)
-            found = tickets.take(connection, ticket, (Purpose.PASSKEY_SIGN_IN,), visit.at_us)
-            if found is None:
-                return SignInRefused(SignInReason.LINK_ENDED)
+        challenge = self._questions.challenge_of(ticket, visit.at_us)
+        if challenge is None:
+            return SignInRefused(SignInReason.LINK_ENDED)
+        with self._desk.engine.connect() as connection:
             stored = passkeys.account_of(connection, text)
-            if stored is None or not passkeys.holds(connection, stored, party, found.content, text, visit.at_us):
-                return _WRONG
+        sign_count = None if stored is None else passkeys.verified(stored, party, challenge, text)
+        if stored is None or sign_count is None:
+            return _WRONG
+        with writing(self._desk.engine) as connection:
+            if not self._questions.use(ticket, visit.at_us):
+                return SignInRefused(SignInReason.LINK_ENDED)
             of = accounts.get(connection, stored.account_id)
-            if not of.active:
+            if not of.active or not passkeys.used(connection, stored, sign_count, visit.at_us):
                 return _WRONG
-            throttle.give_back(connection, keys)
             return self._begin(connection, of, Strength.SECOND_FACTOR, visit, "passkey")
 
     # OpenID Connect: the caller has verified the identity token.
@@ -234,16 +230,6 @@ class SignInBook:
                 else:
                     sessions.seen(connection, row.id, now_us)
         return found
-
-    def charge(self, visit: Visit) -> int:
-        """Charge a guess at a link to its network; the seconds to wait, 0 for none."""
-        with writing(self._desk.engine) as connection:
-            return throttle.charge(connection, throttle.network_keys(visit.source), visit.at_us)
-
-    def give_back(self, visit: Visit) -> None:
-        """The link was a good one."""
-        with writing(self._desk.engine) as connection:
-            throttle.give_back_one(connection, throttle.network_keys(visit.source))
 
     def _begin(self, connection: Connection, of: Account, strength: Strength, visit: Visit, how: str) -> SignedIn:
         secret = sessions.begin(

@@ -76,11 +76,6 @@ def keys_of(connection: Connection, login: str, source: str, account_id: int | N
     return keys
 
 
-def network_keys(source: str) -> dict[str, Policy]:
-    """What an attempt is charged to that names no account: a link, a passkey."""
-    return {f"network {network_of(source)}": _NETWORK}
-
-
 def charge(connection: Connection, keys: Mapping[str, Policy], now_us: int) -> int:
     """Charge an attempt, and return 0; or charge nothing, and return the seconds to wait."""
     a = attempt.c

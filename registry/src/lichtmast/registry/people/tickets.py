@@ -1,11 +1,13 @@
-"""Secrets that lead somewhere once, for a short time: links of first run and invitation, half sign-ins, passkeys."""
+"""Secrets that lead somewhere once, for a short time: links of first run and invitation, half sign-ins, passkeys.
+
+Each belongs to an account, but the first run's: strangers can have none written.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import Connection, delete, insert, select
 
-from lichtmast.registry.people.limits import CHALLENGES_MAX
 from lichtmast.registry.people.secret_texts import digest, new_secret
 from lichtmast.registry.people_schema import ticket
 
@@ -17,7 +19,6 @@ class Purpose(StrEnum):
     INVITATION = "invitation"
     RESET = "reset"
     CODE = "code"
-    PASSKEY_SIGN_IN = "passkey_sign_in"
     PASSKEY_NEW = "passkey_new"
     TOTP_NEW = "totp_new"
 
@@ -49,11 +50,8 @@ def issue(
     connection.execute(delete(ticket).where(t.until_us <= now_us))
     if purpose in LINKS:
         connection.execute(delete(ticket).where(t.purpose.in_(LINKS), t.account_id.is_not_distinct_from(account_id)))
-    elif account_id is not None:
-        connection.execute(delete(ticket).where(t.purpose == purpose, t.account_id == account_id))
     else:
-        newest = select(t.hash).where(t.purpose == purpose).order_by(t.until_us.desc()).limit(CHALLENGES_MAX - 1)
-        connection.execute(delete(ticket).where(t.purpose == purpose, t.hash.not_in(newest)))
+        connection.execute(delete(ticket).where(t.purpose == purpose, t.account_id == account_id))
     text = new_secret()
     connection.execute(
         insert(ticket).values(

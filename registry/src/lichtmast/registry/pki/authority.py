@@ -20,6 +20,8 @@ from lichtmast.registry.pki import certifying, limits
 from lichtmast.registry.pki.certifying import AuthorityKind, Issuer, RevokedSerial, ServerCertificate, der_of, pem_of
 from lichtmast.registry.pki.errors import AuthorityError, KeyDamagedError, KeyMissingError
 from lichtmast.registry.pki.shelf import (
+    begin_creation,
+    end_creation,
     locked,
     name_across,
     name_of,
@@ -59,7 +61,10 @@ class Authority:
 
     @classmethod
     def create(cls, folder: Path, secret: bytes, *, organisation: str, now_us: int) -> Self:
-        """Make a root and both authorities under it. Raises AuthorityError where there is an authority already."""
+        """Make a root and both authorities under it.
+
+        Raises AuthorityError where there is an authority already, or keys of one whose state is lost.
+        """
         if not 1 <= len(organisation) <= limits.ORGANISATION_CHARACTERS_MAX or not organisation.isprintable():
             raise AuthorityError(
                 f"the organisation's name must be 1 to {limits.ORGANISATION_CHARACTERS_MAX} printable characters"
@@ -69,6 +74,7 @@ class Authority:
         with locked(folder):
             if cls.is_made(folder):
                 raise AuthorityError(f"there is a certificate authority in {folder} already; it was left as it is")
+            begin_creation(folder)
             root = certifying.new_root(organisation, now_us)
             made = {name_of(AuthorityKind.ROOT, root.certificate): root}
             for kind in ISSUING:
@@ -91,6 +97,7 @@ class Authority:
         vault = Vault(secret)
         with locked(folder):
             state = read_state(folder)
+            end_creation(folder)
             certificates = {name: read_certificate(folder, name) for name in state.certificate_names()}
             opened = cls(folder, vault, state, certificates)
             opened._check_signatures()
@@ -125,6 +132,16 @@ class Authority:
     def device_issuer_der(self) -> bytes:
         """The certificate of the authority that signs devices now."""
         return der_of(self._active(AuthorityKind.DEVICES))
+
+    @property
+    def device_issuer_pins(self) -> tuple[bytes, ...]:
+        """The pins of the authorities whose device certificates are valid, the one that signs now last."""
+        return tuple(map(certifying.pin_of, self._all(AuthorityKind.DEVICES)))
+
+    def device_issuer_of(self, pin: bytes) -> bytes | None:
+        """DER of the device authority with this pin, where it is in force: its certificates may be handed out again."""
+        found = (one for one in self._all(AuthorityKind.DEVICES) if certifying.pin_of(one) == pin)
+        return next(map(der_of, found), None)
 
     @property
     def est_bundle_der(self) -> list[bytes]:

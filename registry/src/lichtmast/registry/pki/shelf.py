@@ -5,14 +5,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lichtmast.registry.pki.certifying import AuthorityKind, Issuer, pem_of, pin_of
 from lichtmast.registry.pki.errors import AuthorityError, KeyDamagedError
-from lichtmast.registry.pki.state import CERTIFICATE, KEY, NAME, State, missing, write_state
+from lichtmast.registry.pki.state import CERTIFICATE, FILE, KEY, NAME, State, missing, write_state
 from lichtmast.registry.pki.vault import DRAFT, Vault, read_whole, sync_folder, write_whole
+
+UNFINISHED: Final = "authority.unfinished"
+"""Lies in the folder from before the first key is written until the first authority stands."""
 
 
 def write_change(
@@ -25,6 +29,33 @@ def write_change(
         write_whole(folder / (name + CERTIFICATE), pem_of(certificate))
     write_state(folder, state)
     _sweep(folder, state)
+
+
+def begin_creation(folder: Path) -> None:
+    """Mark that what lies here without a state is from a creation that was cut off, and may be cleared away.
+
+    Raises AuthorityError where files of an authority lie here without state and mark: the state was lost or is not
+    restored yet, and a new authority would cost every node its root.
+    """
+    mark = folder / UNFINISHED
+    if mark.exists():
+        return
+    found = sorted(path.name for path in folder.iterdir() if NAME.fullmatch(_stem(path.name)))
+    if found:
+        raise AuthorityError(
+            f"{folder} holds files of a certificate authority, such as {found[0]}, but {FILE} is missing; restore the "
+            "folder from a backup, or move these files elsewhere to begin a new authority, which no node on its pole "
+            "trusts"
+        )
+    write_whole(mark, b"")
+
+
+def end_creation(folder: Path) -> None:
+    """The authority stands: from now on nothing here is left over from making it."""
+    mark = folder / UNFINISHED
+    if mark.exists():
+        mark.unlink()
+        sync_folder(folder)
 
 
 def read_certificate(folder: Path, name: str) -> x509.Certificate:

@@ -17,8 +17,8 @@ _TRIGGERS = {
     "certificate_delete": ("DELETE ON certificate", "the issuance log is append-only"),
     "certificate_update": (
         (
-            "UPDATE OF id, serial, device_id, key_pin, not_before_us, not_after_us, issued_at_us, der, fingerprint"
-            " ON certificate"
+            "UPDATE OF id, serial, device_id, key_pin, issuer_pin, not_before_us, not_after_us, issued_at_us, der,"
+            " fingerprint ON certificate"
         ),
         "the issuance log is append-only",
     ),
@@ -64,7 +64,7 @@ def upgrade() -> None:
         sa.Column("closed_at_us", sa.BigInteger(), nullable=True),
         sa.Column("closed_as", sa.String(), nullable=True),
         sa.Column("serial", sa.String(length=40), nullable=True),
-        sa.CheckConstraint("closed_as IN ('used', 'cancelled', 'locked', 'expired')", name=op.f("ck_claim_closed_as")),
+        sa.CheckConstraint("closed_as IN ('used', 'cancelled', 'expired')", name=op.f("ck_claim_closed_as")),
         sa.CheckConstraint("(closed_at_us IS NULL) = (closed_as IS NULL)", name=op.f("ck_claim_closed_with_reason")),
         sa.ForeignKeyConstraint(["asset_id"], ["asset.id"], name=op.f("fk_claim_asset_id")),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_claim_device_id")),
@@ -86,6 +86,7 @@ def upgrade() -> None:
         sa.Column("serial", sa.String(length=40), nullable=False),
         sa.Column("device_id", sa.Integer(), nullable=False),
         sa.Column("key_pin", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("issuer_pin", sa.LargeBinary(length=16), nullable=False),
         sa.Column("not_before_us", sa.BigInteger(), nullable=False),
         sa.Column("not_after_us", sa.BigInteger(), nullable=False),
         sa.Column("issued_at_us", sa.BigInteger(), nullable=False),
