@@ -3,11 +3,10 @@
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from identity_town import Credentials, IdentityTown
+from identity_town import Credentials, IdentityTown, fingerprints
 from OpenSSL import SSL
 
 from lichtmast.ingest.coap.dtls import Dtls, DtlsLayer
@@ -51,7 +50,7 @@ class DtlsTown:
             },
             statuses={one.device: DeviceStatus.ACTIVE for one in self._credentials}
             | {one.device: DeviceStatus.SUSPENDED for one in asleep},
-            fingerprints={sha256(one.der).digest(): one.serial for one in self._credentials},
+            fingerprints=fingerprints(self._credentials),
         )
         return self.admission
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from lichtmast.registry.identity.admission import Admission, IssuedCertificate
+from lichtmast.registry.pki import CertificateRefused, device_of_certificate
 from lichtmast.registry.records import DeviceStatus
 from lichtmast.wire import DeviceId
 
@@ -164,7 +165,7 @@ class IdentityTown:
                 one.device: DeviceStatus.SUSPENDED if one.device in sleepers else DeviceStatus.ACTIVE
                 for one in self.issued
             },
-            {sha256(one.der).digest(): one.serial for one in self.issued},
+            fingerprints(self.issued),
         )
 
     def _write(self, name: str, content: bytes) -> Path:
@@ -177,6 +178,19 @@ class IdentityTown:
         path.chmod(0o600)
         path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return path
+
+
+def fingerprints(issued: Iterable[Credentials]) -> dict[bytes, int]:
+    """As the issuance log has them: of certificates that our own authority could have made, and of no odd ones."""
+    return {sha256(one.der).digest(): one.serial for one in issued if _is_in_order(one.der)}
+
+
+def _is_in_order(der: bytes) -> bool:
+    try:
+        device_of_certificate(der)
+    except CertificateRefused:
+        return False
+    return True
 
 
 def self_signed(name: str) -> Issuer:

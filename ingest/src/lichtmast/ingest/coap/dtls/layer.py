@@ -249,7 +249,8 @@ class DtlsLayer:
         self._leave(handshake)
         self._failed[reason] += 1
         if handshake.refused:
-            self._dtls.on_refused(handshake.claimed, reason)
+            if self._dtls.on_refused is not None:
+                self._dtls.on_refused(handshake.claimed, reason)
             if len(self.refusals) < REFUSALS_REPORTED_MAX:
                 self.refusals.append((handshake.address[0], handshake.claimed, reason))
         for datagram in handshake.farewell():

@@ -30,7 +30,7 @@ class Dtls:
     """The same, of one /64."""
     ccm_8: bool = False
     """Whether devices that know no other suite than ECDHE-ECDSA-AES128-CCM8 are served."""
-    on_refused: Callable[[str, str], None] = lambda _claimed, _reason: None
+    on_refused: Callable[[str, str], None] | None = None
     """Hears of each certificate that is refused: whom it names, if anybody, and why."""
 
     def __post_init__(self) -> None:
