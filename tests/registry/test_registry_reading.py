@@ -31,6 +31,7 @@ def test_exported_names_are_a_promise() -> None:
         "Reason",
         "RegisteredDevice",
         "Registry",
+        "RegistryBusyError",
         "RegistryError",
         "RegistryUnavailableError",
         "SOURCE_KINDS",
