@@ -12,19 +12,16 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from lichtmast.api import Broadcaster, create_app, open_socket, serve
-from lichtmast.api.est import create_est_app
 from lichtmast.ingest import observations
 from lichtmast.ingest.announcer import Announcer
 from lichtmast.ingest.broker import Broker, BrokerSettings
 from lichtmast.ingest.broker_settings import OWN_HOST
-from lichtmast.ingest.callout import Callout
 from lichtmast.ingest.calm import calm_collector
 from lichtmast.ingest.coap.door import CoapDoor
 from lichtmast.ingest.coap.settings import CoapSettings
@@ -38,14 +35,13 @@ from lichtmast.store import DuckStore
 from lichtmast.suite.addresses import api_settings, bracketed, page_url
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.device_post import DevicePost
-from lichtmast.suite.errors import SuiteError
 from lichtmast.suite.folder import Folder
-from lichtmast.suite.gatekeeper import AnswerWhenAdmitted
 from lichtmast.suite.operator_app import operator_app
-from lichtmast.suite.own_certificates import Reload
 from lichtmast.suite.ports import require_free
+from lichtmast.suite.secure_doors import open_secure_doors
 from lichtmast.suite.secured import Secured, secured
-from lichtmast.suite.settings import SecureSettings, Settings
+from lichtmast.suite.settings import Settings
+from lichtmast.suite.tasks import Tasks
 from lichtmast.wire import topics
 from lichtmast.wire.profile import load_profiles
 
@@ -56,7 +52,6 @@ REGISTERED_TIMEOUT_S: Final = 30.0
 LAG_POLL_S: Final = 1.0
 CAUGHT_UP_POLL_S: Final = 0.05
 UPKEEP_S: Final = 86_400.0
-PLAIN_BROKER_MB: Final = 160
 SECURE_BROKER_MB: Final = 512
 
 
@@ -175,7 +170,7 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
         secure = await stack.enter_async_context(secured(folder, settings, registry))
         await require_free(settings.host, settings.mqtt_port, "--mqtt-port")
         broker = await stack.enter_async_context(Broker(_broker_settings(folder, settings, secure)))
-        tasks = await stack.enter_async_context(_Tasks())
+        tasks = await stack.enter_async_context(Tasks())
         tasks.start(broker.supervise(), "broker")
         tasks.start(broker.heal(), "broker-disk")
 
@@ -211,7 +206,7 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
         tasks.start(_feed(connect, broadcaster), "live-feed")
         tasks.start(_upkeep(registry), "register-upkeep")
         if settings.secure is not None and secure is not None:
-            service.est_port = _secure(tasks, service, secure, settings.secure)
+            service.est_port = open_secure_doors(tasks, service, secure, settings.secure)
         await stack.enter_async_context(_operator(service))
         if secure is None:
             _log.warning("open_access host=%s (loopback only, for development)", settings.host)
@@ -220,14 +215,12 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
 
 def _broker_settings(folder: Folder, settings: Settings, secure: Secured | None) -> BrokerSettings:
     """The broker's memory is for its connections mostly; encrypted ones are larger (see `scripts/bench identity`)."""
-    return BrokerSettings(
-        folder.broker,
-        settings.host,
-        mqtt_port=settings.mqtt_port,
-        sync_interval=settings.sync_interval,
-        tls=None if secure is None else secure.broker_tls,
-        memory_limit_mb=PLAIN_BROKER_MB if secure is None else SECURE_BROKER_MB,
+    plain = BrokerSettings(
+        folder.broker, settings.host, mqtt_port=settings.mqtt_port, sync_interval=settings.sync_interval
     )
+    if secure is None:
+        return plain
+    return replace(plain, tls=secure.broker_tls, memory_limit_mb=SECURE_BROKER_MB)
 
 
 async def _pages(service: Service, listener: socket.socket) -> None:
@@ -256,52 +249,6 @@ async def _upkeep(registry: Registry) -> None:
         await asyncio.sleep(UPKEEP_S)
 
 
-def _secure(tasks: "_Tasks", service: Service, secure: Secured, chosen: SecureSettings) -> int:
-    """Start what only a secure Lichtmast has; the port where devices enrol."""
-    broker, door = service.broker, service.door
-    callout = Callout(broker, secure.gatekeeper.admission, on_refused=secure.note_mqtt)
-    secure.gatekeeper.on_change(callout.renew)
-    secure.gatekeeper.on_change(door.renew)
-    tasks.start(callout.run(), "callout")
-    tasks.start(secure.gatekeeper.run(), "gatekeeper")
-
-    def at_once(reload: Callable[[], None]) -> Reload:
-        async def reloaded() -> None:
-            reload()
-
-        return reloaded
-
-    async def distrust() -> None:
-        await asyncio.to_thread(
-            service.registry.identity.revoke_distrusted, secure.certificates.authority(), at_us=now_us()
-        )
-
-    doors = secure.certificates
-    doors.on_change("admission", distrust)
-    doors.on_change("mqtt", broker.reload)
-    doors.on_change("coap", at_once(door.reload))
-    doors.on_change("est", at_once(secure.est_tls.reload))
-    doors.on_change("pages", at_once(secure.page_tls.reload))
-    tasks.start(secure.certificates.run(), "certificates")
-    listener = open_socket(service.settings.host, chosen.est_port)
-    est = create_est_app(service.registry, secure.certificates.authority, now_us, on_refused=secure.note_est)
-
-    def counted() -> dict[str, Any]:
-        return {
-            "revision": secure.gatekeeper.admission().revision,
-            "mqtt": asdict(callout.statistics()),
-            "coap": asdict(door.statistics()),
-            "est": asdict(est.state.statistics()),
-        }
-
-    service.doors = counted
-    trust = secure.certificates.device_trust
-    held = AnswerWhenAdmitted(est, secure.gatekeeper)
-    tasks.start(serve(held, [listener], Broadcaster(), tls=secure.est_tls, client_trust=trust), "enrolment")
-    port: int = listener.getsockname()[1]
-    return port
-
-
 async def _feed(connect: Any, broadcaster: Broadcaster) -> None:  # noqa: ANN401 - makes a Log
     """Hand what the pipeline validated to the live pages."""
     async for position, table in observations.follow(connect):
@@ -319,45 +266,9 @@ async def _operator(service: Service) -> AsyncIterator[None]:
     told = json.dumps({"url": f"http://[::1]:{listener.getsockname()[1]}", "token": token, "pid": os.getpid()})
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:  # noqa: ASYNC230, PTH123 - a line, once; the mode must hold from the first byte
         file.write(told)
-    async with _Tasks() as tasks:
+    async with Tasks() as tasks:
         tasks.start(serve(app, [listener], Broadcaster()), "operator")
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
-
-
-class _Tasks:
-    """Tasks that must all go on: when one ends by itself, the block that they belong to ends with the reason."""
-
-    def __init__(self) -> None:
-        self._group = asyncio.TaskGroup()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._ending = False
-
-    async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ending = True
-        for task in reversed(self._tasks):
-            task.cancel()
-        await self._group.__aexit__(kind, error, trace)
-
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Begin a task of this block."""
-        self._tasks.append(self._group.create_task(self._hold(work, name), name=name))
-
-    async def _hold(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """A task group takes a child that ends, or is cancelled from within, for one that is done. We do not."""
-        this = asyncio.current_task()
-        try:
-            await work
-        except asyncio.CancelledError:
-            if self._ending or (this is not None and this.cancelling()):
-                raise
-        if not self._ending:
-            raise SuiteError(f"the task {name!r} ended while Lichtmast was running; see the log lines above")
