@@ -13,7 +13,8 @@ rss     another run: the whole `lichtmast up`, pages included, and its broker, w
         subscribed to their acknowledgements, sending a pack a minute each; the highest seen.
 
 The log fsyncs each second here (`sync_interval: 1s`), as a replicated cluster would; the store always fsyncs before it
-counts. Last line: JSON {live_packs_per_s, drain_packs_per_s, cpu_us_per_pack, rss_mb, ...}, medians of five rounds.
+counts. Last line: JSON {live_packs_per_s, drain_packs_per_s, cpu_us_per_pack, validation_share, rss_mb, ...}, medians
+of five rounds. `validation_share` is the CPU that validation adds, over the CPU of all else in the live rounds.
 `python_loop_ms` is what a million additions took in the same run: it says how fast the machine was.
 """
 
@@ -59,6 +60,7 @@ async def serve(folder: Path) -> None:
     from lichtmast.store import DuckStore
     from lichtmast.wire import DeviceId
 
+    validated = time_validation()
     with Registry.open(folder / "registry.sqlite") as registry:
         registry.ensure_tenant("gm0402")
         devices = [
@@ -98,6 +100,7 @@ async def serve(folder: Path) -> None:
                     "mqtt_port": broker.mqtt_port,
                     "broker_pid": broker.pid,
                     "cpu_s": time.process_time(),
+                    "validation_s": validated["s"],
                     "packs": done.packs if done else 0,
                     "quarantined": done.quarantined if done else 0,
                     "duplicates": done.duplicates if done else 0,
@@ -112,6 +115,25 @@ async def serve(folder: Path) -> None:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
         store.close()
+
+
+def time_validation() -> dict[str, float]:
+    """Count the CPU that judging takes in this process from now on."""
+    import pyarrow as pa
+
+    from lichtmast.ingest.pipeline.origin import Origin
+    from lichtmast.ingest.validation import Validator
+
+    judge, counted = Validator.judge, {"s": 0.0}
+
+    def timed(self: Validator, observations: pa.Table, origin: Origin) -> pa.Table:
+        started_s = time.thread_time()
+        judged = judge(self, observations, origin)
+        counted["s"] += time.thread_time() - started_s
+        return judged
+
+    Validator.judge = timed  # type: ignore[method-assign]  # this process measures and does nothing else
+    return counted
 
 
 async def bare(url: str, user: str, password: str, folder: Path, counted: dict[str, int]) -> None:
@@ -294,7 +316,7 @@ def run(server: Server) -> dict[str, Any]:
     load = lanes(port, fleet)
     send(load, 20_000)
     server.wait_packs(20_000, 60)
-    live, cpu, broker_cpu, load_cpu = [], [], [], []
+    live, cpu, broker_cpu, load_cpu, shares = [], [], [], [], []
     broker = psutil.Process(state["broker_pid"])
     loops = []
     for number in range(ROUNDS):
@@ -308,6 +330,8 @@ def run(server: Server) -> dict[str, Any]:
         broker_after = broker.cpu_times()
         live.append(LIVE_PACKS / took_s)
         cpu.append((after["cpu_s"] - before["cpu_s"]) / LIVE_PACKS * 1e6)
+        validation_s = after["validation_s"] - before["validation_s"]
+        shares.append(validation_s / (after["cpu_s"] - before["cpu_s"] - validation_s))
         broker_cpu.append(
             (broker_after.user + broker_after.system - broker_before.user - broker_before.system) / LIVE_PACKS * 1e6
         )
@@ -327,16 +351,7 @@ def run(server: Server) -> dict[str, Any]:
         drain.append(DRAIN_PACKS / (time.perf_counter() - started_s))
         say(f"drain {number + 1}: {drain[-1]:,.0f} packs/s")
     server.order("stop")
-    server.order("bare")
-    bare_live, bare_cpu = [], []
-    for number in range(1, BARE_ROUNDS + 1):
-        before_s = server.order("state")["cpu_s"]
-        started_s = time.perf_counter()
-        send(load, LIVE_PACKS)
-        cpu_s = server.wait_packs(number * LIVE_PACKS, 120, "bare")["cpu_s"]
-        bare_live.append(LIVE_PACKS / (time.perf_counter() - started_s))
-        bare_cpu.append((cpu_s - before_s) / LIVE_PACKS * 1e6)
-        say(f"bare {number}: {bare_live[-1]:,.0f} packs/s, {bare_cpu[-1]:.1f} us a pack")
+    bare_live, bare_cpu = bare_rounds(server, load)
     pids = (server.process.pid, after["broker_pid"])
     if after["quarantined"] or after["duplicates"]:
         raise SystemExit(f"packs were refused or doubled: {after}")
@@ -344,6 +359,7 @@ def run(server: Server) -> dict[str, Any]:
         "live_packs_per_s": round(statistics.median(live)),
         "drain_packs_per_s": round(statistics.median(drain)),
         "cpu_us_per_pack": round(statistics.median(cpu), 2),
+        "validation_share": round(statistics.median(shares), 3),
         "broker_cpu_us_per_pack": round(statistics.median(broker_cpu), 2),
         "load_cpu_us_per_pack": round(statistics.median(load_cpu), 2),
         "bare_live_packs_per_s": round(statistics.median(bare_live)),
@@ -357,6 +373,21 @@ def run(server: Server) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "python_loop_ms": round(statistics.median(loops)),
     }
+
+
+def bare_rounds(server: Server, load: list[tuple[socket.socket, Fleet]]) -> tuple[list[float], list[float]]:
+    """Packs a second, and microseconds of CPU a pack, of the least that could take them."""
+    server.order("bare")
+    live, cpu = [], []
+    for number in range(1, BARE_ROUNDS + 1):
+        before_s = server.order("state")["cpu_s"]
+        started_s = time.perf_counter()
+        send(load, LIVE_PACKS)
+        cpu_s = server.wait_packs(number * LIVE_PACKS, 120, "bare")["cpu_s"]
+        live.append(LIVE_PACKS / (time.perf_counter() - started_s))
+        cpu.append((cpu_s - before_s) / LIVE_PACKS * 1e6)
+        say(f"bare {number}: {live[-1]:,.0f} packs/s, {cpu[-1]:.1f} us a pack")
+    return live, cpu
 
 
 if __name__ == "__main__":

@@ -108,6 +108,46 @@ def test_credentials_change_only_soon_after_signing_in(access: AccessTown) -> No
 
 # Guessing.
 
+DEFAULT_LOGINS = ("admin", "root", "lichtmast", "user", "guest")
+DEFAULT_PASSWORDS = (
+    "",
+    "admin",
+    "root",
+    "password",
+    "123456",
+    "changeme",
+    "lichtmast",
+    "default",
+    "guest",
+    "admin1234",
+)
+
+
+@pytest.mark.parametrize("accounts", [(), DEFAULT_LOGINS], ids=["nobody has an account", "and everybody has"])
+def test_fifty_default_passwords_open_nothing(access: AccessTown, accounts: tuple[str, ...]) -> None:
+    for login in accounts:
+        access.town.person(second_factor=False, login=login)
+    pairs = [(login, password) for login in DEFAULT_LOGINS for password in DEFAULT_PASSWORDS]
+    assert len(pairs) == 50
+    for login, password in pairs:
+        access.town.later(3600)  # else the throttle refuses, and says nothing of the password
+        refused = access.client().post("/v1/session", json={"login": login, "password": password})
+        assert (refused.status_code, "set-cookie" in refused.headers) == (401, False), (login, password)
+
+
+def test_a_wrong_code_of_an_authenticator_is_refused_in_one_sentence_with_one_mark(access: AccessTown) -> None:
+    client = access.signed_in(access.town.person(second_factor=False))
+    offer = client.post("/v1/account/totp").json()["offer"]
+    refused = client.post("/v1/account/totp/confirmation", json={"offer": offer, "code": "000000"})
+    assert refused.status_code == 400
+    assert refused.json()["detail"].endswith("is the phone's clock right?")
+
+
+def test_a_page_of_another_site_is_refused_with_what_to_do(access: AccessTown) -> None:
+    elsewhere = access.client(headers={"Sec-Fetch-Site": "cross-site"})
+    refused = elsewhere.post("/v1/session", json={"login": "anna", "password": "guess"})
+    assert (refused.status_code, "Open the page on this site" in refused.json()["detail"]) == (403, True)
+
 
 def test_brute_force_is_held_up_and_the_owner_gets_in_from_elsewhere(access: AccessTown) -> None:
     anna = access.town.person(ENGINEER)

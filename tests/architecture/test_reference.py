@@ -12,6 +12,7 @@ from lichtmast.ingest.coap import CoapSettings
 from lichtmast.ingest.log import LogSettings
 from lichtmast.suite.settings import Settings
 from lichtmast.wire import Quality
+from lichtmast.wire.quality import DOUBTFUL
 from lichtmast.wire.refusal import ANSWERS, Refusal
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -36,9 +37,9 @@ def test_every_refusal_stands_in_the_reference_with_its_answer() -> None:
 
 
 def test_every_quality_flag_stands_in_the_reference_with_its_bit() -> None:
-    told = rows((REFERENCE / "mqtt.md").read_text())
+    told = rows((REFERENCE / "quality.md").read_text())
     for flag in Quality:
-        assert told[str(flag.name)][0] == str(flag.value)
+        assert told[str(flag.name)][:3:2] == [str(flag.value), "yes" if flag & DOUBTFUL else "no"], flag
 
 
 @pytest.mark.parametrize(

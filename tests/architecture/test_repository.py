@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import subprocess
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -29,6 +30,18 @@ REGISTRY_HOSTS: Final = tuple(
     )
 )
 MACHINE_PATH: Final = re.compile(r"(?<![\w.~}/-])/(?:work|root|home/\w+|Users/\w+|tmp/(?:p|brief|house))/")
+SECRET: Final = re.compile(
+    r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\\?n?\s*[-+]?\s*[A-Za-z0-9+/]{40}"  # PEM, also in a diff or a string
+    r"|(?<![A-Za-z0-9_-])(?:"
+    r"lm_[0-9a-f]{8}_[A-Za-z0-9_-]{20,}"  # an API token of Lichtmast
+    r"|A(?:KIA|SIA)[0-9A-Z]{16}"
+    r"|gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{40,}|glpat-[A-Za-z0-9_-]{20,}"
+    r"|xox[abprs]-[A-Za-z0-9-]{20,}|sk-[A-Za-z0-9_-]{32,}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,}"
+    r"|S[ACNOUX]{1,2}[A-Z2-7]{56}"  # the seed of an NATS key
+    r"|AGE-SECRET-KEY-1[0-9A-Z]{50,}"
+    r"|eyJ[A-Za-z0-9_-]{20,}\.eyJ[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}"  # a JWT that is signed
+    r")(?![A-Za-z0-9_-])"
+)
 LINK: Final = re.compile(r"\]\(([^)\s]+)\)|<img[^>]+src=\"([^\"]+)\"")
 
 EUPL_SHA256: Final = "57fb42fbcd0b037ce528ed8f72f1ec095d67bc6825ecf1448ff39be1fe68a4b4"
@@ -92,6 +105,68 @@ def test_no_file_names_a_path_of_somebodys_machine(root: Path, project_files: li
 )
 def test_the_search_for_machine_paths_finds_what_it_should(text: str, found: bool) -> None:  # noqa: FBT001 - a table
     assert found == bool(MACHINE_PATH.search(text))
+
+
+def test_no_secret_is_in_the_tree(root: Path, project_files: list[Path]) -> None:
+    found = {
+        f"{name_of(path, root)}: {match[0][:30]}"
+        for path, text in texts(project_files).items()
+        for match in [SECRET.search(text)]
+        if match
+    }
+    assert found == set()
+
+
+def test_no_secret_ever_was_in_the_history(root: Path) -> None:
+    log = ["git", "log", "--all", "--patch", "--unified=0", "--text", "--diff-merges=separate", "--format=commit %H"]
+    told = subprocess.run(log, cwd=root, capture_output=True, check=True).stdout.decode(errors="replace")
+    assert told.startswith("commit ")
+    assert [match[0][:30] for match in SECRET.finditer(told)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("-----BEGIN " + "PRIVATE KEY-----\n" + "MIGH" * 12, True),
+        ("+-----BEGIN EC " + "PRIVATE KEY-----\n+" + "MHcC" * 12, True),
+        ('key = "-----BEGIN OPENSSH ' + "PRIVATE KEY-----" + "\\n" + "b3Bl" * 12 + '"', True),
+        ("-----BEGIN ENCRYPTED " + "PRIVATE KEY-----\n" + "MIGH" * 12, True),
+        ('assert b"-----BEGIN PRIVATE KEY" not in disk', False),
+        ("Authorization: Bearer lm_" + "0123abcd_" + "x" * 43, True),
+        ("lm_0123abcd_SECRET", False),
+        ("AKIA" + "Z" * 16, True),
+        ("ghp_" + "a" * 36, True),
+        ("SU" + "A" * 56, True),
+        ("eyJ" + "a" * 20 + ".eyJ" + "b" * 30 + "." + "c" * 40, True),
+        ("hash = sha256:" + "0a" * 32, False),
+    ],
+)
+def test_the_search_for_secrets_finds_what_it_should(text: str, found: bool) -> None:  # noqa: FBT001 - a table
+    assert found == bool(SECRET.search(text))
+
+
+def proofs(root: Path) -> dict[int, str]:
+    """Requirement and proof, from the table of docs/security.md."""
+    rows = re.findall(r"^\| (\d+) \|(.*)\|$", (root / "docs/security.md").read_text(), re.MULTILINE)
+    return {int(number): cells.rsplit("|", 1)[1] for number, cells in rows}
+
+
+def test_each_of_the_forty_requirements_names_a_proof_that_is_there(root: Path) -> None:
+    table = proofs(root)
+    assert sorted(table) == list(range(1, 41))
+    unproven = {number for number, proof in table.items() if "tests/" not in proof}
+    text = (root / "docs/security.md").read_text()
+    assert unproven == {int(number) for number in re.findall(r"^\| (\d+) \|.*\*\*not yet\*\*", text, re.MULTILINE)}
+    missing = set()
+    for proof in table.values():
+        for path, tests in re.findall(r"(tests/[\w/]+(?:\.py)?)((?:::test_\w+)*)", proof):
+            source = root / path
+            if not source.exists():
+                missing.add(path)
+            elif tests:
+                there = set(re.findall(r"def (test_\w+)\(", source.read_text()))
+                missing |= {f"{path}::{one}" for one in tests.split("::")[1:] if one not in there}
+    assert missing == set()
 
 
 def test_no_file_is_large(root: Path, project_files: list[Path]) -> None:

@@ -13,7 +13,7 @@ SYSTEM_TOOLS: Final = ("cat", "dirname", "env", "git", "grep", "ls", "rm", "sed"
 
 
 def place_tool(folder: Path, name: str, script: str) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     tool = folder / name
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
@@ -217,3 +217,18 @@ def test_every_system_package_says_why(root: Path) -> None:
     lines = text.partition("<<'LIST'\n")[2].partition("\nLIST\n")[0].splitlines()
     assert lines
     assert [line for line in lines if not re.fullmatch(r"\S+ +# \S.+", line)] == []
+
+
+@pytest.mark.parametrize("failing", ["nothing", "/integration", "/waiting", "/rest"])
+def test_two_runs_side_by_side_run_everything_once_show_it_and_fail_where_one_fails(clone: Path, failing: str) -> None:
+    place_tool(clone / ".venv/bin", "python", f'echo "ran $*"; case "$*" in *cache_dir=*{failing}*) exit 1;; esac')
+    place_tool(clone / "scripts", "ipv6-only", '[ "$*" = true ] || echo "without IPv4:"; exec "$@"')
+    done = subprocess.run([clone / "scripts/two-runs"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == (failing != "nothing"), done.stderr
+    said = [line for line in done.stdout.splitlines() if not line.startswith("==")]
+    rest, without_ipv4, *others = said
+    assert without_ipv4 == "without IPv4:"
+    assert len(others) == 2, "what fails ends none of the others"
+    run_apart = {word for line in others for word in line.split() if word.startswith("tests/")}
+    assert {word.removeprefix("--ignore=") for word in rest.split() if word.startswith("--ignore=")} == run_apart
+    assert "tests/integration" in others[0].split()

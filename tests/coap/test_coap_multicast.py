@@ -1,14 +1,11 @@
 """The door answers no group (B4 group 58, RFC 7252 section 8), shown in a network namespace that routes one to lo."""
 
 import asyncio
-import os
-import shutil
 import socket
 import struct
-import subprocess
-import sys
 
 import pytest
+from own_namespace import run_in_own_namespace
 
 from lichtmast.ingest.coap.binding import bind
 from lichtmast.ingest.coap.testing import Endpoint, MemoryLog, open_door, post
@@ -19,19 +16,7 @@ GROUP = "ff01::1"
 @pytest.mark.slow
 @pytest.mark.system
 def test_a_request_to_a_group_is_not_received_where_an_ordinary_socket_receives_it() -> None:
-    if not (shutil.which("unshare") and shutil.which("ip")):
-        pytest.skip("needs unshare (util-linux) and ip (iproute2)")
-    namespace = ["unshare", "--net", *([] if os.getuid() == 0 else ["--map-root-user"])]
-    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine does not let us make a network namespace")
-    inside = 'ip link set lo up && ip -6 route add multicast ff01::/16 dev lo table local && exec "$0" "$1"'
-    done = subprocess.run(
-        [*namespace, "sh", "-c", inside, sys.executable, __file__],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_in_own_namespace("ip link set lo up && ip -6 route add multicast ff01::/16 dev lo table local", __file__)
     assert (done.returncode, done.stdout) == (0, "nothing received\n"), done.stderr
 
 

@@ -2,13 +2,10 @@
 
 import asyncio
 import logging
-import os
 import re
 import shutil
 import socket
 import struct
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 import pytest
 from dtls_town import DtlsTown, hello_bytes
 from identity_town import Credentials
+from own_namespace import run_in_own_namespace
 
 from lichtmast.ingest.coap import CoapDoor, CoapSettingsError
 from lichtmast.ingest.coap.dtls.testing import DtlsEndpoint
@@ -303,20 +301,7 @@ class TestLibcoap:
 @pytest.mark.slow
 @pytest.mark.system
 def test_three_hundred_forged_peers_leave_no_session_and_get_back_less_than_they_sent() -> None:
-    if not (shutil.which("unshare") and shutil.which("ip")):
-        pytest.skip("needs unshare (util-linux) and ip (iproute2)")
-    namespace = ["unshare", "--net", *([] if os.getuid() == 0 else ["--map-root-user"])]
-    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine does not let us make a network namespace")
-    inside = 'ip link set lo up && ip -6 route add 2001:db8:bad::/64 dev lo && exec "$0" "$1"'
-    done = subprocess.run(
-        [*namespace, "sh", "-c", inside, sys.executable, __file__],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "support")},
-    )
+    done = run_in_own_namespace("ip link set lo up && ip -6 route add 2001:db8:bad::/64 dev lo", __file__)
     assert (done.returncode, done.stdout) == (0, "no session\n"), done.stderr
 
 

@@ -29,6 +29,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (
         ("START_SPREAD_S", 0.0),
         ("RETRY_S", 0.1),
+        ("LOST_S", 0.1),
         ("RETRY_MAX_S", 0.5),
         ("ACK_PATIENCE_S", 0.4),
         ("ACK_PATIENCE_MAX_S", 0.8),
@@ -52,6 +53,7 @@ class Agent:
             Failover([link.name for link in links], patience_s=patience_s, return_s=return_s, seed=5),
             clock=SystemClock(),
             seed=5,
+            spread_s=limits.LOST_S,
             on_cfg=self.cfg.append,
             on_cmd=self.cmd.append,
             on_ack_refused=self.complaints.append,

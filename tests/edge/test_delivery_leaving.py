@@ -18,6 +18,7 @@ from lichtmast.edge.uplink.link import Conversation, Heard, Outcome
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "START_SPREAD_S", 0.0)
+    monkeypatch.setattr(limits, "LOST_S", 0.01)
     monkeypatch.setattr(limits, "RETRY_S", 0.01)
 
 
@@ -64,6 +65,7 @@ def delivery_of(outbox: OutboxThread, *links: Link, patience_s: float) -> Delive
         Failover([one.name for one in links], patience_s=patience_s, return_s=60.0, seed=1),
         clock=SystemClock(),
         seed=1,
+        spread_s=limits.LOST_S,
         on_cfg=print,
         on_cmd=print,
         on_ack_refused=print,

@@ -27,6 +27,7 @@ def delivery_of(outbox: OutboxThread, *links: Link) -> Delivery:
         failover,
         clock=SystemClock(),
         seed=1,
+        spread_s=limits.LOST_S,
         on_cfg=ignore.append,
         on_cmd=ignore.append,
         on_ack_refused=ignore.append,
@@ -39,6 +40,7 @@ def test_over_both_links_everything_is_stored_once_or_refused_with_a_reason(
     monkeypatch.setattr(limits, "RETRY_S", 0.2)
     monkeypatch.setattr(limits, "RETRY_MAX_S", 1.0)
     monkeypatch.setattr(limits, "START_SPREAD_S", 0.0)
+    monkeypatch.setattr(limits, "LOST_S", 0.2)
     running = Running(Folder(tmp_path / "data"), tmp_path / "output")
 
     async def deliver(outbox: OutboxThread, drafts: list[Draft], *links: Link, kill: bool = False) -> Delivery:

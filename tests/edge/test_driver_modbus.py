@@ -222,7 +222,7 @@ def test_a_wall_clock_that_is_set_back_does_not_make_it_wait(cable: Cable, monke
     with reading(cable.ours, voltage={"address": 0}) as driver:
         asked_s = time.monotonic()
         assert isinstance(driver.read()["voltage"], DriverError)
-        assert time.monotonic() - asked_s < 5
+        assert time.monotonic() - asked_s < 30, "else it waits for years"
 
 
 def test_a_half_answer_is_not_taken_and_the_next_read_is_clean(cable: Cable) -> None:

@@ -89,7 +89,7 @@ def test_from_the_label_to_the_first_stored_pack_and_nothing_secret_is_anywhere(
         begun_s = time.monotonic()
         scene.stand.is_claimed = True
         await eventually(lambda: scene.server.stored >= {1, 2, 3}, within_s=30, what="the packs since the start come")
-        assert time.monotonic() - begun_s < 10
+        assert time.monotonic() - begun_s < 20, "as soon as it is claimed, not after the pauses of a refusal"
         await eventually(lambda: scene.state().get("status") == "ready", what="it says that it is ready")
         told = scene.state()
         assert told["serial"] == f"{scene.stand.issued[0].serial:x}"
@@ -118,7 +118,8 @@ def test_a_short_life_is_renewed_again_and_again_and_no_pack_is_lost(tmp_path: P
         await eventually(lambda: len(scene.server.stored) > count + 20, within_s=60, what="packs go on")
         assert scene.agent.stop() == 0
         assert scene.log.count("certificate_renewed") >= 3
-        assert scene.log.count("uplink_interrupted") <= 1  # before it had its first
+        since_it_had_one = scene.log.partition("certificate_received")[2]
+        assert "uplink_interrupted" not in since_it_had_one
         left = scene.agent.outbox()
         assert scene.server.stored >= set(range(1, left["next_seq"] - left["packs"]))
         assert left["dropped_packs"] == 0

@@ -94,7 +94,8 @@ def test_a_refusal_is_tried_again_rarely_and_without_end() -> None:
 )
 def test_a_refused_connection_leads_to_what_may_help(refusal: Refusal, step: Step | None) -> None:
     schedule = Schedule(seed=1)
-    schedule.judged(refusal, 0.0)
+    for _ in range(limits.NOT_ADMITTED_MIN if refusal is Refusal.NOT_ADMITTED else 1):
+        schedule.judged(refusal, 0.0)
     assert schedule.due(OURS, BEGIN_US, limits.RETRY_S) is step
     schedule.judged(None, 1.0)
     assert schedule.due(OURS, BEGIN_US, limits.RETRY_S) is None
@@ -135,8 +136,19 @@ def test_who_does_not_know_a_new_certificate_yet_is_given_a_moment() -> None:
     schedule.ended(Step.ENROL, DONE, 100.0)
     schedule.judged(Refusal.NOT_ADMITTED, 100.5)
     assert schedule.due(OURS, BEGIN_US, 100.0 + limits.FRESH_S) is None
-    schedule.judged(Refusal.NOT_ADMITTED, 100.0 + limits.FRESH_S)
+    for _ in range(limits.NOT_ADMITTED_MIN):
+        schedule.judged(Refusal.NOT_ADMITTED, 100.0 + limits.FRESH_S)
     assert schedule.due(OURS, BEGIN_US, 100.0 + limits.FRESH_S + limits.RETRY_S) is Step.ENROL
+
+
+def test_a_broker_that_is_too_busy_to_ask_makes_no_device_enrol_and_one_that_goes_on_refusing_does() -> None:
+    schedule, now_s = Schedule(seed=1), 0.0
+    for refusal in (Refusal.NOT_ADMITTED, Refusal.NOT_ADMITTED, None, Refusal.NOT_ADMITTED, Refusal.NOT_ADMITTED):
+        schedule.judged(refusal, now_s)
+        now_s += 10.0
+        assert schedule.due(OURS, BEGIN_US, now_s) is None
+    schedule.judged(Refusal.NOT_ADMITTED, now_s)
+    assert schedule.due(OURS, BEGIN_US, now_s + limits.RETRY_S) is Step.ENROL
 
 
 def test_a_renewal_that_the_server_says_comes_too_late_becomes_an_enrolment() -> None:

@@ -65,11 +65,13 @@ def test_a_flipped_bit_anywhere_in_the_file_never_alters_a_pack_or_gives_a_numbe
     sound = path.read_bytes()
     chance = random.Random(3)  # noqa: S311 - repeatable
     replaced = damaged = 0
-    for _ in range(flips):
+    # Where the file says that it is a database, and anywhere: a few random ones may all miss what holds it together.
+    places = [0, *(chance.randrange(len(sound)) for _ in range(flips))]
+    for place in places:
         for left in path.parent.glob("outbox.db*"):
             left.unlink()
         path.write_bytes(sound)
-        flip(path, chance.randrange(len(sound)), chance.randrange(8))
+        flip(path, place, chance.randrange(8))
         outbox = open_outbox(path, clock)
         told = outbox.statistics()
         values = values_of(outbox)
@@ -87,7 +89,7 @@ def test_a_flipped_bit_anywhere_in_the_file_never_alters_a_pack_or_gives_a_numbe
         replaced += told.files_replaced
         damaged += told.damaged_packs
         outbox.close()
-    assert replaced > flips / 50
+    assert replaced > flips / 50 if flips > 100 else replaced > 0
     assert damaged > flips / 10
 
 

@@ -76,6 +76,7 @@ servers = ["[2001:db8::1]:1234", "2001:db8::2", "[2001:db8::3]", "time.example.n
 order = ["coap", "mqtt"]
 failover_after_s = 30
 return_after_s = 300
+spread_s = 600
 [uplink.coap]
 host = "fe80::1%eth0"
 [uplink.mqtt]
@@ -103,6 +104,7 @@ longitude = 5.17
     )
     assert dict(settings.uplink.endpoints) == {"coap": ("fe80::1%eth0", 5684), "mqtt": ("broker.example.nl", 8884)}
     assert settings.uplink.tls == {"coap", "mqtt"}
+    assert settings.uplink.spread_s == 600
     told = settings.identity
     assert told.label == LABEL
     assert (told.key, told.host, told.port) == (

@@ -22,6 +22,7 @@ import aiomqtt
 import pytest
 from free_ports import free_port
 
+from lichtmast.edge.uplink.groups import end_if_cancelled
 from lichtmast.wire import senml, topics
 from lichtmast.wire.acknowledgement import Acknowledgement, Refused
 from lichtmast.wire.identity import DeviceId
@@ -169,6 +170,7 @@ class MqttIngest:
                 disconnected = client._disconnected
                 if disconnected.done():
                     disconnected.exception()  # seen, or asyncio reports it at some later moment
+                end_if_cancelled()  # a goodbye that fails takes the place of the cancellation
                 await asyncio.sleep(0.05)  # the pause of a reconnecting client
 
     async def _answer(self, client: aiomqtt.Client, payload: bytes) -> None:
@@ -179,7 +181,7 @@ class MqttIngest:
             device, epoch, _ = kept
             ack = self._store.acknowledgement(device, epoch)
             # aiomqtt waits out its timeout when the connection breaks meanwhile, so the timeout is short.
-            await client.publish(topics.ack_topic(device), ack.encode(), timeout=0.5)
+            await client.publish(topics.ack_topic(device), ack.encode(), timeout=2)
 
 
 class CoapIngest(aiocoap.resource.Resource):  # type: ignore[misc]  # aiocoap is untyped

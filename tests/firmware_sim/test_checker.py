@@ -99,6 +99,26 @@ def test_a_sound_run_is_sound_and_its_sums_add_up(world: World) -> None:
     assert report.text().startswith("sound\n  seed 7\n")
 
 
+def replayed(one: World) -> PackKey:
+    """What a replay makes of the fourth pack of the first device: its line, its rows, and no bytes in quarantine."""
+    key = key_of(DEVICES[0], QUARANTINED)
+    time_us = NOW_US + QUARANTINED * 1_000_003
+    one.quarantine.remove(one.books.packs[key].payload)
+    one.arrivals.append(Arrival(key, Fate.REPLAYED, hash(one.books.packs[key].payload)))
+    values = [(each, sealed_value(SEED, key.device, key.epoch, QUARANTINED, each)) for each in PROFILE.uplinks]
+    one.rows += [Row(one.series[key.device, each.suffix], time_us, value) for each, value in values]
+    return key
+
+
+def test_a_pack_that_was_refused_and_replayed_is_stored_with_all_its_rows(world: World) -> None:
+    key = replayed(world)
+    report = world.judge()
+    assert report.faults == ()
+    assert (report.counts.stored, report.counts.quarantined) == (7, 1)
+    world.rows.pop()
+    assert {str(key) in str(one) for one in world.judge().faults} == {True}
+
+
 def test_which_datastream_carries_what_is_learned_from_the_rows(world: World) -> None:
     assert world.judge(series=None).faults == ()
 

@@ -208,7 +208,7 @@ def test_a_narrow_band_is_as_slow_as_it_says(network: TunNetwork | RelayNetwork)
         line.send(20, size=1_000)
         end_s = line.received(20)[-1][1]
     # 20 datagrams of at least 1,000 bytes less the burst of 3,000: 17,000 bytes at 25,000 a second.
-    assert 0.65 <= end_s - start_s < 3
+    assert 0.65 <= end_s - start_s < 8
     assert network.counts.up.shaped >= 17
 
 

@@ -11,6 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/how-to/test-your-device.md"
+TIMEOUT_S = 280
+"""Up to three servers, one after the other, started and asked by commands: on a busy machine that takes its time."""
+pytestmark = pytest.mark.timeout(300)
 PLUGIN = ("-p", "lichtmast.firmware_sim.pytest_plugin")
 
 
@@ -23,7 +26,7 @@ def run_pytest(folder: Path, *words: str, plugin: tuple[str, ...] = PLUGIN) -> t
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=TIMEOUT_S,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -47,6 +50,7 @@ def test_the_example_finds_the_mistake_that_the_page_says(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_with_the_mistake_mended_the_example_passes(tmp_path: Path) -> None:
     write_example(tmp_path)
     firmware = tmp_path / "sound_meter.py"
@@ -140,7 +144,7 @@ def test_a_numbered_pack(send, device, audit):
     began_s = time.monotonic()
     with pytest.raises(Exception, match="seq 1 refused: wrong_unit, ."):
         device.wait_stored(1)
-    assert time.monotonic() - began_s < 15
+    assert time.monotonic() - began_s < 25  # without the reason it waits for 30 s
     assert [(one.seq, one.reason) for one in device.refusals()] == [(1, "wrong_unit")]
 
 def test_a_pack_without_a_number(send, device, audit):

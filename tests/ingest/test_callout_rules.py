@@ -75,7 +75,8 @@ def _encode(content: bytes) -> bytes:
     return urlsafe_b64encode(content).rstrip(b"=")
 
 
-def decoded(token: str) -> dict[str, Any]:
+def decoded(token: str | None) -> dict[str, Any]:
+    assert token is not None
     claims: dict[str, Any] = json.loads(urlsafe_b64decode(token.split(".")[1] + "=="))
     return claims
 
@@ -106,6 +107,15 @@ def test_whatever_does_not_agree_is_refused(change: dict[str, Any], reason: str,
     verdict = judge(replace(request_of(one), **change), town.admission(), now_of(one))
     assert isinstance(verdict, RefusedConnection)
     assert verdict.reason == reason
+
+
+def test_a_question_that_the_server_gave_up_on_gets_no_answer_and_any_other_refusal_one(town: IdentityTown) -> None:
+    one, issuer = town.device(DEVICE), Issuer()
+    for change, is_answered in (({"until_us": 1}, False), ({"client_id": "x"}, True)):
+        asked = replace(request_of(one), **change)
+        verdict = judge(asked, town.admission(), now_of(one))
+        token = answer(asked, verdict, issuer, "NSERVER", now_of(one))
+        assert (token is not None) is is_answered
 
 
 def test_what_the_register_refuses_is_refused_with_its_reason(town: IdentityTown) -> None:
@@ -150,7 +160,7 @@ def test_a_refused_client_is_told_nothing_but_that() -> None:
     request = Request("UUSER", 30, "::1", DEVICE.urn, True, False, b"", 0)  # noqa: FBT003 - as above
     told = {
         json.dumps(decoded(answer(request, RefusedConnection(None, reason, "", ""), Issuer(), "N", 0))["nats"])
-        for reason in (*CalloutReason, *AdmissionReason)
+        for reason in {*CalloutReason, *AdmissionReason} - {CalloutReason.TOO_LATE}
     }
     assert len(told) == 1
 

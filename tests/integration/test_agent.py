@@ -100,7 +100,7 @@ def wait_stored(running: Running, count: int) -> None:
     until_s = time.monotonic() + WAIT_S
     while stored(running) < count:
         assert time.monotonic() < until_s, f"fewer than {count} packs are stored"
-        time.sleep(0.1)
+        time.sleep(0.25)
 
 
 def test_what_it_measures_is_stored_and_the_outbox_empties(running: Running, agent: RunningAgent) -> None:

@@ -13,7 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import aiomqtt
-import psutil
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from identity_town import SERVER, Credentials, IdentityTown, self_signed
@@ -121,10 +120,10 @@ async def wait_until(condition: Callable[[], bool], what: str, within_s: float =
 
 
 @asynccontextmanager
-async def open_door(folder: Path, *, callout: bool = True, host: str = "::1") -> AsyncIterator[Door]:
+async def open_door(folder: Path, *, callout: bool = True) -> AsyncIterator[Door]:
     town = IdentityTown(folder / "pki")
     tls = BrokerTls(town.server_certificate, town.server_key, town.device_trust)
-    async with Broker(BrokerSettings(folder / "broker", host, mqtt_port=0, tls=tls)) as broker:
+    async with Broker(BrokerSettings(folder / "broker", mqtt_port=0, tls=tls)) as broker:
         door = Door(town, broker)
         tasks = [asyncio.create_task(broker.supervise())]
         if callout:
@@ -418,7 +417,7 @@ def test_a_session_ends_with_its_certificate(tmp_path: Path) -> None:
         session = await door.session(one)
         assert await session.read(4) == CONNACK_ACCEPTED
         await session.wait_closed()
-        assert abs(time.time() - one.not_after_us / 1e6) < 2
+        assert -1 < time.time() - one.not_after_us / 1e6 < 5
 
     scene(tmp_path, play)
 
@@ -555,20 +554,6 @@ def test_devices_of_the_old_and_of_the_new_issuer_are_both_let_in_during_a_roll_
             assert await (await door.session(one)).read(4) == CONNACK_ACCEPTED
 
     scene(tmp_path, play)
-
-
-def test_nothing_but_the_tls_port_leaves_the_machine(tmp_path: Path) -> None:
-    async def play() -> None:
-        async with open_door(tmp_path, host="::") as door:
-            broker = door.broker
-            listening = {
-                (one.laddr.ip, one.laddr.port)
-                for one in psutil.Process(broker.pid).net_connections("inet")
-                if one.status == psutil.CONN_LISTEN
-            }
-            assert listening == {("::", broker.mqtt_port), ("::1", broker.client_port)}
-
-    asyncio.run(play())
 
 
 def test_the_client_port_admits_nobody_but_our_own_users(tmp_path: Path) -> None:

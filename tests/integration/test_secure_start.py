@@ -17,6 +17,7 @@ from lichtmast.suite.unlock import unlock_secret
 
 pytestmark = pytest.mark.slow
 QUIET_S = 2.0
+CONTACT = "mailto:security@gemeente.example"
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     scratch = tmp_path_factory.mktemp("secure")
     (scratch / "data").mkdir()
     running = Running.secure(Folder(scratch / "data"), scratch / "lichtmast.log")
+    running.options = [f"--security-contact={CONTACT}"]
     running.start()
     yield running
     assert running.stop() == 0, running.output.read_text()[-3_000:]
@@ -87,6 +89,12 @@ def test_a_stranger_is_told_that_it_runs_and_no_more(secure: Running) -> None:
         assert "server" not in {name.lower() for name in answer.headers}
 
 
+def test_who_finds_a_weakness_is_told_whom_to_write_to(secure: Running) -> None:
+    where = f"{secure.url}/.well-known/security.txt"
+    with urllib.request.urlopen(where, context=context_of(secure), timeout=20) as answer:  # noqa: S310
+        assert answer.read().decode().splitlines()[0] == f"Contact: {CONTACT}"
+
+
 def test_whoever_trusts_another_authority_does_not_connect(secure: Running) -> None:
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         urllib.request.urlopen(f"{secure.url}/healthz", context=ssl.create_default_context(), timeout=20)  # noqa: S310
@@ -100,7 +108,7 @@ def test_the_start_says_its_mode_and_gives_the_first_administrators_link(secure:
 
 
 def test_what_it_keeps_is_for_its_owner_alone(secure: Running) -> None:
-    for name in ("authority", "certificates", "unlock"):
+    for name in ("authority", "certificates", "unlock", "registry.sqlite"):
         assert (secure.folder.path / name).stat().st_mode & 0o077 == 0, name
     keys = list((secure.folder.path / "authority").glob("*.key"))
     assert len(keys) == 3

@@ -1,14 +1,11 @@
-"""The integration tests once more, in a network namespace that has no IPv4 address at all.
+"""The network namespace that has no IPv4 address at all, in which scripts/test runs the integration tests.
 
-scripts/ipv6-only makes the namespace. Nothing in it can bind, reach or fall back to IPv4, so a part of Lichtmast that
-quietly needs it fails here. Left out are the kills at random moments, the day offline, the orders to devices and the
-rights at the broker, which say nothing about addresses that the others do not say; provisioning, attacks and renewal,
-which make namespaces without IPv4 themselves; and those of files and words, which open no socket.
+scripts/ipv6-only makes it. Nothing in it can bind, reach or fall back to IPv4, so a part of Lichtmast that quietly
+needs it fails there; tests/integration/test_addresses.py says where they ran elsewhere.
 """
 
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +14,6 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 IPV6_ONLY: Final = ROOT / "scripts/ipv6-only"
 NAMESPACE_REFUSED: Final = 125
-LEFT_OUT: Final = tuple(
-    f"tests/integration/test_{one}.py"
-    for one in ("kills", "day_offline", "device_commands", "mqtt_identity", "provisioning", "attacks", "renewal")
-)
-OFFLINE: Final = "import or utrecht or wrong_words or tenant"
-
 PROBE: Final = """
 import socket
 with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as six:
@@ -63,28 +54,3 @@ def test_the_namespace_has_ipv6_and_no_way_to_ipv4() -> None:
 @pytest.mark.system
 def test_the_command_keeps_its_own_status() -> None:
     assert inside("sh", "-c", "exit 7").returncode == 7
-
-
-@pytest.mark.slow
-@pytest.mark.system
-@pytest.mark.timeout(900)
-def test_the_integration_tests_pass_without_ipv4(tmp_path: Path) -> None:
-    report = tmp_path / "report.xml"
-    assert all((ROOT / one).is_file() for one in LEFT_OUT), "what is left out has another name now"
-    options = (
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *(f"--ignore={one}" for one in LEFT_OUT),
-        "-k",
-        f"not ({OFFLINE})",
-        f"--junitxml={report}",
-    )
-    done = inside(sys.executable, "-m", "pytest", "tests/integration", *options)
-    if done.returncode:
-        pytest.fail(f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}", pytrace=False)
-
-    suite = ET.parse(report).getroot().find("testsuite")  # noqa: S314 - our own pytest wrote it just now
-    assert suite is not None
-    ran = int(suite.attrib["tests"]) - int(suite.attrib["skipped"])
-    assert ran > 0, "no integration test ran"

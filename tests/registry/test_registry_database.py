@@ -178,3 +178,16 @@ def test_tenant_is_added_once_and_may_be_renamed(registry: Registry) -> None:
     assert registry.revision() == before
     assert registry.ensure_tenant("gm0402", "Gemeente Hilversum").name == "Gemeente Hilversum"
     assert registry.revision() == before + 1
+
+
+def test_the_register_is_for_its_owner_alone_also_where_it_was_made_before(tmp_path: Path) -> None:
+    path = tmp_path / "register.sqlite"
+
+    def modes() -> set[int]:
+        return {one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
+
+    with Registry.open(path):
+        assert modes() == {0o600}
+    path.chmod(0o644)
+    with Registry.open(path):
+        assert modes() == {0o600}

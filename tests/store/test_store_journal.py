@@ -289,6 +289,7 @@ def test_a_database_of_before_the_drops_is_migrated(open_store: Open, batches: M
     store.close()
     with duckdb.connect(str(tmp_path / "store" / "hot.duckdb")) as connection:
         connection.execute("DROP TABLE drops")
+        connection.execute("DROP TABLE released")
         connection.execute("DELETE FROM schema_version WHERE version > 1")
     store = open_store()
     store.commit(batches([], [("gm0402/a-1", 1, 5, Outcome.STORED, 0)], drops=[("gm0402/a-1", 1, 2, 4)]))

@@ -16,7 +16,7 @@ from workshop import Node
 from lichtmast.registry import DeviceStatus, Registry, import_source
 from lichtmast.registry.limits import LABELS_PER_SHEET
 from lichtmast.registry.pki import Authority
-from lichtmast.suite.__main__ import EXPECTED, app
+from lichtmast.suite.__main__ import app, expected
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.unlock import unlock_secret
@@ -65,7 +65,7 @@ def run(folder: Folder) -> Run:
 def failure(folder: Folder, *words: str) -> str:
     """What a command that fails as expected says."""
     done = CliRunner().invoke(app, ["device", *words, "--data", str(folder.path)])
-    if isinstance(done.exception, EXPECTED):
+    if isinstance(done.exception, expected()):
         return str(done.exception)
     assert done.exit_code == 2, (done.output, done.exception)
     return " ".join(done.output.replace("│", " ").split())

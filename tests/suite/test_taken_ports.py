@@ -11,11 +11,17 @@ from lichtmast.suite.errors import SuiteError
 from lichtmast.suite.ports import require_free
 
 
-def test_a_taken_http_port_is_named_with_its_option() -> None:
+@pytest.mark.parametrize("option", ["--http-port", "--est-port"])
+def test_a_taken_port_of_the_pages_or_of_enrolment_is_named_with_its_option(option: str) -> None:
     with open_socket("::1", 0) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ServerError, match=re.escape(f"TCP [::1]:{port}: ") + ".*--http-port"):
-            open_socket("::1", port)
+        with pytest.raises(ServerError, match=re.escape(f"TCP [::1]:{port}: ") + f".*{option}$"):
+            open_socket("::1", port, option)
+
+
+def test_an_address_that_is_not_of_this_machine_is_named_with_both_options() -> None:
+    with pytest.raises(ServerError, match=r"TCP \[2001:db8::1\]:0: .*--est-port.*--host$"):
+        open_socket("2001:db8::1", 0, "--est-port")
 
 
 def test_a_taken_mqtt_port_is_named_with_its_option() -> None:

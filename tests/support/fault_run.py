@@ -46,7 +46,12 @@ from lichtmast.wire import load_profiles
 
 HOUR_US = 3_600_000_000
 DRAIN_S = 120.0
-FATES = {Outcome.STORED: Fate.STORED, Outcome.QUARANTINED: Fate.QUARANTINED, Outcome.DUPLICATE: Fate.DUPLICATE}
+FATES = {
+    Outcome.STORED: Fate.STORED,
+    Outcome.QUARANTINED: Fate.QUARANTINED,
+    Outcome.DUPLICATE: Fate.DUPLICATE,
+    Outcome.REPLAYED: Fate.REPLAYED,
+}
 
 
 @dataclass

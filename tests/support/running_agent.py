@@ -67,6 +67,7 @@ class RunningAgent:
     coap: tuple[str, int] | None = None
     device: DeviceId = field(default_factory=lambda: DeviceId("gm0402", "agent-1"))
     interval_s: float = 0.2
+    spread_s: float = 2
     more: str = ""
     sensors: str = SENSORS
     profile: str = "lamp-controller"
@@ -116,6 +117,7 @@ interval_s = {self.interval_s}
 order = {json.dumps(order)}
 failover_after_s = 5
 return_after_s = 20
+spread_s = {self.spread_s}
 """
         if "[clock]" not in self.more:
             text += '[clock]\nsource = "assumed"\n'

@@ -51,6 +51,8 @@ class Running:
     """Set to have everything encrypted."""
     prefix: Sequence[str] = ()
     """Words before the command, as of a namespace."""
+    options: Sequence[str] = ()
+    """Words after it."""
 
     @classmethod
     def secure(cls, folder: Folder, output: Path, *, name: str = "::1", prefix: Sequence[str] = ()) -> "Running":
@@ -73,7 +75,16 @@ class Running:
         ]
         if self.est_port is not None:
             ports += ["--secure", f"--est-port={self.est_port}", f"--name={self.name}"]
-        command = [sys.executable, "-m", "lichtmast.suite", "up", "--data", str(self.folder.path), *ports]
+        command = [
+            sys.executable,
+            "-m",
+            "lichtmast.suite",
+            "up",
+            "--data",
+            str(self.folder.path),
+            *ports,
+            *self.options,
+        ]
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [*self.prefix, *command],

@@ -51,6 +51,8 @@ PASSWORD = "vier bomen bij de brug"  # noqa: S105 - of a test
 PROFILE = "air-quality"
 LAMPPOSTS = 60
 WITHIN_S = 15.0
+POLL_S, POLL_MAX_S = 0.02, 0.3
+"""Mostly a server is asked, which has other work: ever more rarely."""
 DAY_US = 86_400_000_000
 WORKSHOP = Actor(ActorKind.USER, "workshop@example.nl", "2001:db8::7")
 
@@ -60,11 +62,12 @@ def now_us() -> int:
 
 
 def wait_until(condition: Callable[[], object], what: str, within_s: float = WITHIN_S) -> None:
-    until_s = time.monotonic() + within_s
+    until_s, pause_s = time.monotonic() + within_s, POLL_S
     while not condition():
         if time.monotonic() > until_s:
             pytest.fail(f"not within {within_s} s: {what}")
-        time.sleep(0.02)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, POLL_MAX_S)
 
 
 @dataclass

@@ -38,6 +38,7 @@ FATES = {
     Outcome.STORED: Fate.STORED,
     Outcome.QUARANTINED: Fate.QUARANTINED,
     Outcome.DUPLICATE: Fate.DUPLICATE,
+    Outcome.REPLAYED: Fate.REPLAYED,
 }
 SUFFIXES = ("/air/0/pm10", "/air/0/pm25")
 SERIES = {

@@ -28,7 +28,7 @@ from lichtmast.firmware_sim.history import digest
 from lichtmast.wire import faultpoint, senml
 
 _T = TypeVar("_T")
-PATIENCE_S, RETURN_S = 40.0, 120.0
+PATIENCE_S, RETURN_S, SPREAD_S = 40.0, 120.0, 30.0
 BOOTS_S = 5.0
 """From the start of the machine to the start of its agent."""
 
@@ -244,6 +244,7 @@ class Pole:
                     Failover(self._order, patience_s=PATIENCE_S, return_s=RETURN_S, seed=seed),
                     clock=clock,
                     seed=seed,
+                    spread_s=SPREAD_S,
                     on_cfg=_unexpected,
                     on_cmd=_unexpected,
                     on_ack_refused=lambda reason: world.bite("ack_refused", reason),

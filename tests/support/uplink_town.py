@@ -23,6 +23,7 @@ from lichtmast.edge.clock import SystemClock
 from lichtmast.edge.outbox import Draft, OutboxSettings, OutboxThread
 from lichtmast.edge.sampling.measured import Measured
 from lichtmast.edge.timekeeping.values import Stamp
+from lichtmast.edge.uplink.groups import end_if_cancelled
 from lichtmast.wire import topics
 from lichtmast.wire.acknowledgement import Acknowledgement
 from lichtmast.wire.identity import DeviceId
@@ -174,6 +175,7 @@ class Server:
                 self.client = None
                 if client._disconnected.done():
                     client._disconnected.exception()  # seen, or asyncio reports it at some later moment
+                end_if_cancelled()  # a goodbye that fails takes the place of the cancellation
                 await asyncio.sleep(0.05)  # the pause of a reconnecting client
 
     async def _take(self, client: aiomqtt.Client, payload: bytes) -> None:
@@ -182,7 +184,7 @@ class Server:
         self.epoch, seq = number_of(payload)
         self.heard.append(seq)
         if not self.mute:
-            await client.publish(topics.ack_topic(DEVICE), self.acknowledgement().encode(), timeout=0.5)
+            await client.publish(topics.ack_topic(DEVICE), self.acknowledgement().encode(), timeout=2)
 
 
 class Door(aiocoap.resource.Resource):  # type: ignore[misc]  # aiocoap is untyped

@@ -42,5 +42,14 @@ def test_quality_bits_never_move() -> None:
         "UNIT_CONVERTED": 8,
         "UNIT_NOT_RECOMMENDED": 16,
         "TIME_UNCERTAIN": 32,
+        "LATE": 64,
+        "AFTER_GAP": 128,
+        "RATE": 256,
+        "SPIKE": 512,
+        "STUCK": 1024,
+        "OFF_STEP": 2048,
+        "CLOCK_SUSPECT": 4096,
+        "IMPLAUSIBLE": 8192,
+        "REPLAYED": 16384,
     }
     assert Quality(0) is Quality.GOOD

@@ -155,6 +155,11 @@ class _Routes:
             management.authority,
             management.server_certificates,
             management.refusals,
+            management.try_rules,
+            management.quarantine,
+            management.try_alert_rule,
+            management.test_channel,
+            management.seal,
         )
 
     # Pages.

@@ -45,6 +45,8 @@ V1_TEXT_CHARACTERS_MAX: Final = 200
 V1_LABEL_CHARACTERS_MAX: Final = 4_096
 """More than a label has: one that is too long is refused with a sentence of its own."""
 V1_PAGE_DEFAULT, V1_PAGE_MAX = 100, 1_000
+TRIAL_DAYS_DEFAULT, TRIAL_DAYS_MAX = 30, 92
+"""Of what is stored, for trying a rule of alerts."""
 NEAR_DEFAULT, NEAR_MAX = 10, 100
 """Lampposts around an engineer."""
 CLAIM_WAIT_MAX_S: Final = 60

@@ -65,8 +65,11 @@ class _EmbeddedServer(uvicorn.Server):
         return HttpProtocol(self.config, self.server_state, self.lifespan.state)
 
 
-def open_socket(host: str = "::1", port: int = 8080) -> socket.socket:
-    """A listening IPv6 socket; port 0 picks a free one. Raises ServerError where the address cannot be had."""
+def open_socket(host: str = "::1", port: int = 8080, option: str = "--http-port") -> socket.socket:
+    """A listening IPv6 socket; port 0 picks a free one. Raises ServerError where the address cannot be had.
+
+    `option` is what sets the port: the error names it.
+    """
     listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -77,11 +80,9 @@ def open_socket(host: str = "::1", port: int = 8080) -> socket.socket:
         listener.listen(limits.CONNECTIONS_MAX)
     except OSError as error:
         listener.close()
-        next_step = "stop the server that has it, or set another port with --http-port"
+        next_step = f"stop the server that has it, or set another port with {option}"
         if error.errno != errno.EADDRINUSE:
-            next_step = (
-                f"{error.strerror}; set another port with --http-port, or an address of this machine with --host"
-            )
+            next_step = f"{error.strerror}; set another port with {option}, or an address of this machine with --host"
         raise ServerError(f"cannot listen on TCP [{host}]:{port}: {next_step}") from error
     except BaseException:
         listener.close()

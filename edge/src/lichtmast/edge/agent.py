@@ -93,6 +93,7 @@ class Agent:
             ),
             clock=clock,
             seed=prepared.seed,
+            spread_s=settings.uplink.spread_s,
             on_cfg=self.twin.wish_nowait,
             on_cmd=self.twin.order_nowait,
             on_ack_refused=partial(self._tell_refused, "acknowledgement_refused"),

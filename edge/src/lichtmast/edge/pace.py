@@ -14,6 +14,11 @@ def share(seed: int, index: int) -> float:
     return ((mixed ^ (mixed >> 31)) >> 11) / 2**53
 
 
+def spread_over_s(index: int, seed: int, first_s: float, longest_s: float) -> float:
+    """A pause between `first_s` and `longest_s`, each as likely: what was lost by all at once comes back one by one."""
+    return first_s + share(seed, index) * (longest_s - first_s)
+
+
 def backoff_s(attempt: int, seed: int, first_s: float, longest_s: float) -> float:
     """The pause before try number `attempt` + 1: doubles from `first_s` to `longest_s`, less up to half by chance."""
     full_s = longest_s if attempt > 30 else min(longest_s, first_s * 2.0**attempt)  # noqa: PLR2004 - 2**30 s is 34 years

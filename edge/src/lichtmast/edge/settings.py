@@ -62,6 +62,7 @@ class TimeSettings:
 class UplinkSettings:
     """The links in the order of preference, each with its host and port, and how long a silent one is given.
 
+    `spread_s` is the longest pause after a connection that worked was lost: each device of a town takes its own.
     `tls` names those that are secured: every one to another machine is.
     """
 
@@ -70,6 +71,7 @@ class UplinkSettings:
     tls: frozenset[str]
     failover_after_s: float
     return_after_s: float
+    spread_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,7 @@ def _uplink(table: Table) -> UplinkSettings:
         frozenset(secured),
         table.number("failover_after_s", 1, 86_400, 120),
         table.number("return_after_s", 1, 86_400, 600),
+        table.number("spread_s", 1, 3_600, 30),
     )
     table.done()
     return settings

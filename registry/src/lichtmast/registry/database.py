@@ -18,10 +18,12 @@ from lichtmast.registry import schema
 from lichtmast.registry.errors import RegistryBusyError, RegistryUnavailableError
 from lichtmast.registry.limits import BUSY_TIMEOUT_MS
 
-HEAD: Final = "0003"
+HEAD: Final = "0007"
 """The newest migration. A register that has it is opened without loading the migrations."""
 
 _WRITES: Final = "lichtmast_writes"
+_MODE: Final = 0o600
+"""There are names of people and hashes of passwords in it."""
 
 
 def open_engine(path: Path) -> Engine:
@@ -32,6 +34,7 @@ def open_engine(path: Path) -> Engine:
     event.listen(engine, "handle_error", _told_busy)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _keep_private(path)
         _migrate(engine)
     except (DatabaseError, OSError) as error:
         engine.dispose()
@@ -42,6 +45,14 @@ def open_engine(path: Path) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def _keep_private(path: Path) -> None:
+    """For its owner alone, also where it was made before; SQLite gives the files beside it the same mode."""
+    if not path.exists():
+        path.touch(mode=_MODE)
+    elif path.stat().st_mode & ~_MODE & 0o777:
+        path.chmod(_MODE)
 
 
 @contextmanager

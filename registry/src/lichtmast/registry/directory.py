@@ -1,7 +1,8 @@
 """Who may send what, and into which series: the whole answer for the ingest pipeline, in memory.
 
-A snapshot. Compare `Directory.revision` with `Registry.revision()` and load again when it moved. 30,000 devices with
-six series each are about 20 MB. Does not judge readings: a device that is not active is in here with its status.
+A snapshot, the rules of validation included. Compare `Directory.revision` with `Registry.revision()` and load again
+when it moved. 30,000 devices with six series each are about 20 MB. Does not judge readings: a device that is not active
+is in here with its status.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +16,10 @@ from lichtmast.registry import schema
 from lichtmast.registry.catalogue import CatalogueEntry, read_catalogue
 from lichtmast.registry.database import revision_of
 from lichtmast.registry.records import DeviceStatus
+from lichtmast.registry.validation import current_rules
 from lichtmast.wire.identity import DeviceId
 from lichtmast.wire.profile import Profile
+from lichtmast.wire.validation import BY_PROFILE, RuleSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,9 @@ class DeviceEntry:
     profile: str
     asset_id: int | None
     datastream_ids: tuple[int, ...]
+    longitude: float | None = None
+    latitude: float | None = None
+    """Where its asset stands, in CRS84 degrees; None where it hangs on none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,8 @@ class Directory:
     revision: int
     entries: Mapping[str, DeviceEntry]
     missing_profiles: tuple[str, ...]
+    validation: RuleSet = BY_PROFILE
+    """What is believable of each series, as of the same revision."""
 
 
 def read_directory(connection: Connection, profiles: Mapping[str, Profile]) -> Directory:
@@ -53,17 +61,18 @@ def read_directory(connection: Connection, profiles: Mapping[str, Profile]) -> D
     catalogue = read_catalogue(connection, profiles)
     by_sensor = {entry.sensor_id: entry for entry in catalogue.values()}
     series = read_series(connection, catalogue.values())
-    d, p = schema.device.c, schema.deployment.c
+    d, p, a = schema.device.c, schema.deployment.c, schema.asset.c
     rows = connection.execute(
-        select(d.id, schema.tenant.c.code, d.name, d.status, d.sensor_id, p.asset_id)
+        select(d.id, schema.tenant.c.code, d.name, d.status, d.sensor_id, p.asset_id, a.longitude, a.latitude)
         .join(schema.tenant, schema.tenant.c.id == d.tenant_id)
         .outerjoin(schema.deployment, (p.device_id == d.id) & p.to_us.is_(None))
+        .outerjoin(schema.asset, a.id == p.asset_id)
         .order_by(d.id)
     )
     statuses = {status.value: status for status in DeviceStatus}
     entries: dict[str, DeviceEntry] = {}
     missing: set[int] = set()
-    for device_id, code, name, status, sensor_id, asset_id in rows:
+    for device_id, code, name, status, sensor_id, asset_id, longitude, latitude in rows:
         known = by_sensor.get(sensor_id)
         if known is None:
             missing.add(sensor_id)
@@ -76,8 +85,10 @@ def read_directory(connection: Connection, profiles: Mapping[str, Profile]) -> D
             known.profile.key,
             asset_id,
             series.get(device_id, ()),
+            longitude,
+            latitude,
         )
-    return Directory(revision, entries, _profile_names(connection, missing))
+    return Directory(revision, entries, _profile_names(connection, missing), current_rules(connection))
 
 
 def read_series(

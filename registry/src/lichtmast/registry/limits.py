@@ -76,3 +76,10 @@ PUBLIC_KEY_BYTES_MAX = 4096
 """Of a public key's file; P-256 in PEM has 178."""
 LABELS_MAX = 10_000
 """In one file."""
+
+VALIDATION_NOTE_CHARACTERS_MAX = 500
+"""Why the rules of validation were changed, in the words of who did."""
+VALIDATION_DOCUMENT_BYTES_MAX = 2 * 1024**2
+"""Of one version of the rules, as JSON."""
+VALIDATION_TRIAL_DAYS_DEFAULT, VALIDATION_TRIAL_DAYS_MAX = 7.0, 31.0
+"""How far back rules are tried on what is stored."""

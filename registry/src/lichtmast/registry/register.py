@@ -13,6 +13,7 @@ from typing import Final, Self
 from sqlalchemy import Connection, Engine, select
 
 from lichtmast.registry import catalogue, changes, devices, reading, schema, tenants
+from lichtmast.registry.alerts import AlertBook
 from lichtmast.registry.auditing import LOCAL_COMMAND, SYSTEM, Action, Actor, AuditLog, Event, append, append_all
 from lichtmast.registry.catalogue import CatalogueEntry
 from lichtmast.registry.database import bump, open_engine, revision_of, writing, writing_on
@@ -24,6 +25,7 @@ from lichtmast.registry.identity.book import IdentityBook
 from lichtmast.registry.importing.report import ImportReport, ProblemLog
 from lichtmast.registry.importing.source import AssetSource, Progress
 from lichtmast.registry.importing.staging import ImportOrder, discard, merge, stage
+from lichtmast.registry.notifying import NotificationBook
 from lichtmast.registry.records import (
     AssetRecord,
     AssetVersionRecord,
@@ -38,6 +40,7 @@ from lichtmast.registry.records import (
     SensorRecord,
     TenantRecord,
 )
+from lichtmast.registry.validation import ValidationBook
 from lichtmast.wire.identity import DeviceId
 from lichtmast.wire.profile import Profile, load_profiles
 
@@ -50,6 +53,9 @@ class Registry:
         self._profiles = profiles
         self.identity: Final = IdentityBook(engine, profiles)
         self.audit_log: Final = AuditLog(engine)
+        self.alerts: Final = AlertBook(engine)
+        self.notifying: Final = NotificationBook(engine)
+        self.validation: Final = ValidationBook(engine, profiles)
 
     @classmethod
     def open(cls, path: Path, *, profiles: Mapping[str, Profile] | None = None) -> Self:

@@ -352,5 +352,9 @@ _trigger(
     "a serial number is issued once",
 )
 
-# The tables about people are in the same metadata: whoever has the schema has all of it.
-from lichtmast.registry import people_schema as _people_schema  # noqa: E402, F401 - it needs `metadata` from above
+# The other rooms' tables are in the same metadata: whoever has the schema has all of it.
+from lichtmast.registry import alert_schema as _alert_schema  # noqa: E402, F401 - it needs `metadata` from above
+from lichtmast.registry import contact_schema as _contact_schema  # noqa: E402, F401 - as above
+from lichtmast.registry import notification_schema as _notification_schema  # noqa: E402, F401 - as above
+from lichtmast.registry import people_schema as _people_schema  # noqa: E402, F401 - as above
+from lichtmast.registry import validation_schema as _validation_schema  # noqa: E402, F401 - as above

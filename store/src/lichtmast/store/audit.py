@@ -3,8 +3,7 @@
 import pyarrow as pa
 
 from lichtmast.store.days import KINDS, LEDGER
-from lichtmast.store.errors import StoreError
-from lichtmast.store.port import DROPPED_SCHEMA, LEDGER_SCHEMA, QUARANTINE_SCHEMA, Outcome
+from lichtmast.store.port import DROPPED_SCHEMA, LEDGER_SCHEMA, Outcome
 from lichtmast.store.progress import doubles_sql, spans_sql, without
 from lichtmast.store.reading import newer_rows
 from lichtmast.store.settings import HOUR_US
@@ -23,22 +22,6 @@ COUNTS_SCHEMA = pa.schema(
         ("readings", pa.int64()),
     ]
 )
-
-
-def quarantine(view: View, limit: int, device: str | None, reason: str | None) -> pa.Table:
-    """Refused packs, newest first."""
-    if limit < 0:
-        raise StoreError(f"limit {limit} is negative")
-    return (
-        view.connection.sql(
-            f"SELECT {', '.join(QUARANTINE_SCHEMA.names)} FROM {view.quarantined()}"  # noqa: S608 - names of the port
-            " WHERE ($device IS NULL OR device = $device) AND ($reason IS NULL OR reason = $reason)"
-            f" ORDER BY commit_no DESC, log_seq DESC, part DESC LIMIT {limit}",
-            params={"device": device, "reason": reason},
-        )
-        .to_arrow_table()
-        .cast(QUARANTINE_SCHEMA)
-    )
 
 
 def ledger_counts(view: View, start_us: int, end_us: int) -> pa.Table:
@@ -94,7 +77,8 @@ def counts(view: View, *, one_log: bool) -> dict[str, int]:
     """
     found = sizes(view)
     ledger = view.rows(LEDGER, TIME_MIN, TIME_MAX)
-    stored = f"SELECT sum(readings) FROM {ledger} WHERE outcome = {int(Outcome.STORED)}"  # noqa: S608 - built from ints
+    outcomes = f"{int(Outcome.STORED)}, {int(Outcome.REPLAYED)}"
+    stored = f"SELECT sum(readings) FROM {ledger} WHERE outcome IN ({outcomes})"  # noqa: S608 - built from ints
     return {
         "observations_total": found["observations_hot"] + found["observations_sealed"],
         "readings_by_ledger": number(view.connection, stored),

@@ -11,14 +11,24 @@ from typing import Self
 import duckdb
 import pyarrow as pa
 
-from lichtmast.store import audit, export, reading, sealing
+from lichtmast.store import audit, entries, export, reading, sealing
 from lichtmast.store.absorber import ABSORB_SHARE, Absorber
 from lichtmast.store.days import LEDGER, OBSERVATIONS
 from lichtmast.store.engine import Engine
 from lichtmast.store.errors import OffsetError, StoreError
 from lichtmast.store.folder import StoreFolder
 from lichtmast.store.migrations import migrate
-from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch, PackKey
+from lichtmast.store.port import (
+    DROPS_SCHEMA,
+    LEDGER_SCHEMA,
+    OBSERVATION_SCHEMA,
+    QUARANTINE_SCHEMA,
+    RELEASED_SCHEMA,
+    Batch,
+    Outcome,
+    PackKey,
+    Selection,
+)
 from lichtmast.store.settings import StoreSettings
 from lichtmast.store.trimming import Quarantine
 
@@ -79,6 +89,7 @@ class DuckStore:
         ledger = _conform(batch.ledger, LEDGER_SCHEMA, "ledger")
         refused = _conform(batch.quarantine, QUARANTINE_SCHEMA, "quarantine")
         declared = _conform(batch.drops, DROPS_SCHEMA, "drops")
+        released = _conform(batch.released, RELEASED_SCHEMA, "released")
         if self._engine.crowded():
             self._engine.absorb()
         with self._engine.commit_lock:
@@ -88,7 +99,7 @@ class DuckStore:
                     f"offset {batch.offset} of log {batch.log!r} does not advance {held}: the batch is stored already, "
                     "or the log was started anew and needs another name"
                 )
-            whole = Batch(observations, ledger, refused, batch.log, batch.offset, declared)
+            whole = Batch(observations, ledger, refused, batch.log, batch.offset, declared, released)
             commit = self._engine.commit(whole, self._commit_no + 1)
             self._commit_no = commit.number
             self._offsets[batch.log] = batch.offset
@@ -122,6 +133,11 @@ class DuckStore:
         """The observation with the latest phenomenon time of each datastream, by ascending datastream id."""
         return self._latest.table(datastream_ids)
 
+    def recent(self, window: int, *, without: int = 0) -> pa.Table:
+        """RECENT_SCHEMA by datastream then time: the last `window` observations of each with no bit of `without`."""
+        with self._engine.view() as view:
+            return reading.recent(view, window, without, self._latest.table())
+
     def aggregate(self, datastream_id: int, start_us: int, end_us: int, bucket_us: int) -> pa.Table:
         """Columns bucket, count, mean, minimum, maximum of the numeric results; buckets at multiples of bucket_us."""
         with self._engine.view() as view:
@@ -132,10 +148,11 @@ class DuckStore:
         with self._engine.view() as view:
             return reading.existing(view, keys)
 
-    def digests(self, keys: Sequence[PackKey]) -> dict[PackKey, int]:
-        """The payload digest of each pack that the ledger holds as stored or quarantined."""
+    def digests(self, keys: Sequence[PackKey], *, stored_only: bool = False) -> dict[PackKey, int]:
+        """The payload digest of each pack that the ledger holds as stored (replayed too) or quarantined."""
+        stored = (Outcome.STORED, Outcome.REPLAYED)
         with self._engine.view() as view:
-            return reading.digests(view, keys)
+            return reading.digests(view, keys, stored if stored_only else (*stored, Outcome.QUARANTINED))
 
     def digests_at(self, log_seq: int) -> list[int]:
         """Digests of the first pack taken from this log position, by any log; empty where the ledger has none."""
@@ -155,7 +172,27 @@ class DuckStore:
     def quarantine(self, limit: int, *, device: str | None = None, reason: str | None = None) -> pa.Table:
         """QUARANTINE_SCHEMA: the newest refused packs first, of one device or for one reason where asked."""
         with self._engine.view() as view:
-            return audit.quarantine(view, limit, device, reason)
+            return entries.newest(view, limit, device, reason)
+
+    def quarantine_page(self, selection: Selection, after: tuple[int, int, int] | None, limit: int) -> pa.Table:
+        """QUARANTINE_SCHEMA: selected packs, oldest first, behind a (received_at, log_seq, part)."""
+        with self._engine.view() as view:
+            return entries.page(view, selection, after, limit)
+
+    def quarantine_groups(self, selection: Selection, limit: int) -> pa.Table:
+        """GROUPS_SCHEMA: selected packs by reason and device, the largest groups first."""
+        with self._engine.view() as view:
+            return entries.groups(view, selection, limit)
+
+    def open_entries(self, wanted: pa.Table) -> pa.Table:
+        """ENTRY_SCHEMA: those of `wanted` that the quarantine holds, with the same device, and payload where given."""
+        with self._engine.view() as view:
+            return entries.open_entries(view, wanted)
+
+    def released(self, log_seq: int, part: int) -> pa.Table:
+        """RELEASED_SCHEMA: how an entry of the quarantine was closed; empty where none was."""
+        with self._engine.view() as view:
+            return entries.released(view, log_seq, part)
 
     def ledger_counts(self, start_us: int, end_us: int) -> pa.Table:
         """Columns device, hour_us, outcome, transport, packs, readings, by time of reception."""

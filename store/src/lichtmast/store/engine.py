@@ -23,7 +23,7 @@ from lichtmast.store.errors import StoreBrokenError, StoreDamagedError, StoreErr
 from lichtmast.store.folder import StoreFolder
 from lichtmast.store.journal import Journal, Prepared, read
 from lichtmast.store.pending import Commit, PendingCommits, gathered
-from lichtmast.store.port import Batch
+from lichtmast.store.port import ENTRY_SCHEMA, Batch
 from lichtmast.store.sealed import SealedFiles
 from lichtmast.store.settings import DAY_US, StoreSettings
 from lichtmast.store.view import Readers, View, absorbed_upto, open_view, read_catalogue, read_days
@@ -31,6 +31,8 @@ from lichtmast.store.view import Readers, View, absorbed_upto, open_view, read_c
 CHECKPOINT_ROOM: Final = 2
 CHECKPOINT_ROOM_BYTES: Final = 16 * 1024 * 1024
 """Free disk that a checkpoint or a sealing wants: so many times the write-ahead log, and this."""
+
+_SAME_ENTRY: Final = " AND ".join(f"quarantine.{name} = one.{name}" for name in ENTRY_SCHEMA.names)
 
 
 @dataclass(slots=True)
@@ -166,6 +168,10 @@ class Engine:
         declared = gathered(commits, "drops")
         if declared.num_rows:
             change.connection.execute("INSERT INTO drops SELECT * FROM declared")
+        released_now = gathered(commits, "released")
+        if released_now.num_rows:  # behind the insertion: an entry may come and be closed between two absorptions
+            change.connection.execute("INSERT INTO released SELECT * FROM released_now")
+            change.connection.execute(f"DELETE FROM quarantine USING released_now AS one WHERE {_SAME_ENTRY}")  # noqa: S608 - names of ours
         for log, last in {one.batch.log: one for one in commits}.items():
             change.connection.execute("INSERT INTO positions VALUES (?, ?, ?)", [last.number, log, last.batch.offset])
 

@@ -16,18 +16,18 @@ import pyarrow as pa
 
 from lichtmast.store.errors import StoreDamagedError, StoreError, StoreFullError
 from lichtmast.store.folder import make_durable
-from lichtmast.store.pending import Commit
-from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch
+from lichtmast.store.pending import SCHEMAS, Commit
+from lichtmast.store.port import Batch
 
-_MAGIC: Final = b"LMJ2"
+_MAGIC: Final = b"LMJ3"
 """Names the layout below and the port's columns; a change of either needs another one."""
 _HEADS: Final = {
     # Magic, crc of all that follows it, number, offset, length of the log's name, length of each table.
     b"LMJ1": struct.Struct("<4sIQqIQQQ"),  # written before devices declared what they dropped; still read
-    _MAGIC: struct.Struct("<4sIQqIQQQQ"),
+    b"LMJ2": struct.Struct("<4sIQqIQQQQ"),  # written before entries of the quarantine were closed; still read
+    _MAGIC: struct.Struct("<4sIQqIQQQQQ"),
 }
 _MAGIC_STEM: Final = b"LMJ"
-_SCHEMAS: Final = (OBSERVATION_SCHEMA, LEDGER_SCHEMA, QUARANTINE_SCHEMA, DROPS_SCHEMA)
 _CHECKED_FROM: Final = 8
 _SUFFIX: Final = ".journal"
 _PADDING: Final = 8  # Arrow wants its buffers aligned
@@ -162,7 +162,7 @@ def _encode(commit: Commit) -> list[bytes | memoryview]:
     batch = commit.batch
     log = batch.log.encode()
     log += b"\0" * (-len(log) % _PADDING)
-    tables = [_serialized(one) for one in (batch.observations, batch.ledger, batch.quarantine, batch.drops)]
+    tables = [_serialized(commit.table(name)) for name in SCHEMAS]
     lengths = (len(log), *(len(one) for one in tables))
     head = bytearray(_HEADS[_MAGIC].pack(_MAGIC, 0, commit.number, batch.offset, *lengths))
     head += b"\0" * (-len(head) % _PADDING)
@@ -200,14 +200,14 @@ def _decode(data: bytes, at: int) -> Commit:
     log = data[at : at + log_bytes].rstrip(b"\0").decode()
     at += log_bytes
     tables = []
-    lengths += [0] * (len(_SCHEMAS) - len(lengths))
-    for length, schema in zip(lengths, _SCHEMAS, strict=True):
+    lengths += [0] * (len(SCHEMAS) - len(lengths))
+    for length, schema in zip(lengths, SCHEMAS.values(), strict=True):
         part = pa.py_buffer(memoryview(data)[at : at + length])
         rows = [pa.ipc.read_record_batch(part, schema)] if length else []
         tables.append(pa.Table.from_batches(rows, schema))
         at += length
-    observations, ledger, quarantine, drops = tables
-    return Commit(number, Batch(observations, ledger, quarantine, log, offset, drops))
+    observations, ledger, quarantine, drops, released = tables
+    return Commit(number, Batch(observations, ledger, quarantine, log, offset, drops, released))
 
 
 def _padded(size: int) -> int:

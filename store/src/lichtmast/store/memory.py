@@ -17,14 +17,19 @@ from lichtmast.store.errors import OffsetError, StoreError
 from lichtmast.store.export import spreadsheet_safe
 from lichtmast.store.port import (
     DROPPED_SCHEMA,
+    ENTRY_SCHEMA,
     EXISTING_SCHEMA,
+    GROUPS_SCHEMA,
     LEDGER_SCHEMA,
     OBSERVATION_SCHEMA,
     PROGRESS_SCHEMA,
     QUARANTINE_SCHEMA,
+    RECENT_SCHEMA,
+    RELEASED_SCHEMA,
     Batch,
     Outcome,
     PackKey,
+    Selection,
 )
 from lichtmast.store.reading import AGGREGATE_SCHEMA
 from lichtmast.store.settings import DAY_US, HOUR_US
@@ -41,6 +46,7 @@ class MemoryStore:
         self._ledger: list[_Row] = []
         self._quarantine: list[_Row] = []
         self._drops: list[_Row] = []
+        self._released: list[_Row] = []
         self._offsets: dict[str, int] = {}
         self._erased = 0
 
@@ -51,6 +57,11 @@ class MemoryStore:
         self._observations += batch.observations.to_pylist()
         self._ledger += batch.ledger.to_pylist()
         self._quarantine += batch.quarantine.to_pylist()
+        self._released += batch.released.to_pylist()
+        closed = {tuple(row[name] for name in ENTRY_SCHEMA.names) for row in batch.released.to_pylist()}
+        self._quarantine = [
+            row for row in self._quarantine if tuple(row[name] for name in ENTRY_SCHEMA.names) not in closed
+        ]
         self._drops += batch.drops.to_pylist()
         self._offsets[batch.log] = batch.offset
 
@@ -80,6 +91,15 @@ class MemoryStore:
                 newest[row["datastream_id"]] = row
         wanted = newest.keys() if datastream_ids is None else newest.keys() & set(datastream_ids)
         return pa.Table.from_pylist([newest[one] for one in sorted(wanted)], OBSERVATION_SCHEMA)
+
+    def recent(self, window: int, *, without: int = 0) -> pa.Table:
+        """RECENT_SCHEMA by datastream then time: the last `window` observations of each with no bit of `without`."""
+        by_datastream: dict[int, list[_Row]] = {}
+        for row in sorted(self._observations, key=_time_then_datastream):
+            if not row["quality"] & without:
+                by_datastream.setdefault(row["datastream_id"], []).append(row)
+        rows = [row for _, held in sorted(by_datastream.items()) for row in held[-window:]]
+        return pa.Table.from_pylist([{name: row[name] for name in RECENT_SCHEMA.names} for row in rows], RECENT_SCHEMA)
 
     def aggregate(self, datastream_id: int, start_us: int, end_us: int, bucket_us: int) -> pa.Table:
         """Count, mean, minimum and maximum of the numeric results per bucket."""
@@ -111,12 +131,13 @@ class MemoryStore:
                 found.setdefault(key, {name: row[name] for name in EXISTING_SCHEMA.names})
         return pa.Table.from_pylist([found[key] for key in sorted(found)], EXISTING_SCHEMA)
 
-    def digests(self, keys: Sequence[PackKey]) -> dict[PackKey, int]:
-        """The payload digest of each pack that the ledger holds as stored or quarantined."""
+    def digests(self, keys: Sequence[PackKey], *, stored_only: bool = False) -> dict[PackKey, int]:
+        """The payload digest of each pack that the ledger holds as stored (replayed too) or quarantined."""
         wanted = set(keys)
+        outcomes = {Outcome.STORED, Outcome.REPLAYED} | (set() if stored_only else {Outcome.QUARANTINED})
         found: dict[PackKey, int] = {}
         for row in sorted(self._ledger, key=lambda row: (row["outcome"], row["log_seq"], row["part"])):
-            if row["epoch"] is None or row["seq"] is None or row["outcome"] == Outcome.DUPLICATE:
+            if row["epoch"] is None or row["seq"] is None or row["outcome"] not in outcomes:
                 continue
             key = PackKey(row["device"], row["epoch"], row["seq"])
             if key in wanted:
@@ -166,12 +187,57 @@ class MemoryStore:
 
     def quarantine(self, limit: int, *, device: str | None = None, reason: str | None = None) -> pa.Table:
         """The newest refused packs first."""
-        found = [
-            row
-            for row in reversed(self._quarantine)
-            if device in (None, row["device"]) and reason in (None, row["reason"])
-        ]
+        found = self._selected(Selection(reason=reason, device=device))[::-1]
         return pa.Table.from_pylist(found[:limit], QUARANTINE_SCHEMA)
+
+    def quarantine_page(self, selection: Selection, after: tuple[int, int, int] | None, limit: int) -> pa.Table:
+        """Selected packs, oldest first, behind a (received_at, log_seq, part)."""
+        found = [row for row in self._selected(selection) if after is None or _entry_order(row) > after]
+        return pa.Table.from_pylist(found[:limit], QUARANTINE_SCHEMA)
+
+    def quarantine_groups(self, selection: Selection, limit: int) -> pa.Table:
+        """Selected packs by reason and device, the largest groups first."""
+        found: dict[tuple[str, str], list[_Row]] = {}
+        for row in self._selected(selection):
+            found.setdefault((row["reason"], row["device"]), []).append(row)
+        rows = [
+            (*key, len(held), held[0]["received_at"], held[-1]["received_at"], held[-1]["detail"])
+            for key, held in sorted(found.items(), key=lambda one: (-len(one[1]), one[0]))
+        ]
+        return pa.Table.from_pylist(
+            [dict(zip(GROUPS_SCHEMA.names, row, strict=True)) for row in rows[:limit]], GROUPS_SCHEMA
+        )
+
+    def open_entries(self, wanted: pa.Table) -> pa.Table:
+        """Those of `wanted` that the quarantine holds, with the same device, and payload where given."""
+        same = (*ENTRY_SCHEMA.names, "device")
+        held = {tuple(row[name] for name in same): row["payload"] for row in self._quarantine}
+        found = [
+            {name: row[name] for name in ENTRY_SCHEMA.names}
+            for row in wanted.to_pylist()
+            if (key := tuple(row[name] for name in same)) in held and row["payload"] in (None, held[key])
+        ]
+        return pa.Table.from_pylist(found, ENTRY_SCHEMA)
+
+    def released(self, log_seq: int, part: int) -> pa.Table:
+        """How an entry of the quarantine was closed; empty where none was."""
+        found = [row for row in self._released if (row["log_seq"], row["part"]) == (log_seq, part)]
+        return pa.Table.from_pylist(found[::-1], RELEASED_SCHEMA)
+
+    def _selected(self, selection: Selection) -> list[_Row]:
+        """Oldest first."""
+        return sorted(
+            (
+                row
+                for row in self._quarantine
+                if selection.reason in (None, row["reason"])
+                and selection.device in (None, row["device"])
+                and row["device"].startswith("" if selection.tenant is None else f"{selection.tenant}/")
+                and (selection.since_us is None or row["received_at"] >= selection.since_us)
+                and (selection.entries is None or (row["log_seq"], row["part"]) in selection.entries)
+            ),
+            key=_entry_order,
+        )
 
     def ledger_counts(self, start_us: int, end_us: int) -> pa.Table:
         """Packs and readings per device, hour of reception, outcome and transport."""
@@ -193,16 +259,21 @@ class MemoryStore:
 
     def audit_counts(self) -> dict[str, int]:
         """observations_total, readings_by_ledger, erased_total, double_packs."""
-        keys = [
-            (row["device"], row["epoch"], row["seq"])
-            for row in self._ledger
-            if None not in (row["epoch"], row["seq"]) and row["outcome"] != Outcome.DUPLICATE
-        ]
+        came, stored = (
+            [
+                (row["device"], row["epoch"], row["seq"])
+                for row in self._ledger
+                if None not in (row["epoch"], row["seq"]) and row["outcome"] in outcomes
+            ]
+            for outcomes in ((Outcome.STORED, Outcome.QUARANTINED), (Outcome.STORED, Outcome.REPLAYED))
+        )
         return {
             "observations_total": len(self._observations),
-            "readings_by_ledger": sum(row["readings"] for row in self._ledger if row["outcome"] == Outcome.STORED),
+            "readings_by_ledger": sum(
+                row["readings"] for row in self._ledger if row["outcome"] in (Outcome.STORED, Outcome.REPLAYED)
+            ),
             "erased_total": self._erased,
-            "double_packs": sum(1 for key in set(keys) if keys.count(key) > 1),
+            "double_packs": sum(1 for key in set(came) if came.count(key) > 1 or stored.count(key) > 1),
             "positions_unaccounted": self._unaccounted(),
         }
 
@@ -275,6 +346,10 @@ def _spans(numbers: set[int]) -> list[list[int]]:
         else:
             spans.append([number, number])
     return spans
+
+
+def _entry_order(row: _Row) -> tuple[int, int, int]:
+    return row["received_at"], row["log_seq"], row["part"]
 
 
 def _time_then_datastream(row: _Row) -> tuple[int, int, int]:

@@ -2,18 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
-from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch
+from lichtmast.store.port import (
+    DROPS_SCHEMA,
+    LEDGER_SCHEMA,
+    OBSERVATION_SCHEMA,
+    QUARANTINE_SCHEMA,
+    RELEASED_SCHEMA,
+    Batch,
+)
 
-SCHEMAS = {
+SCHEMAS: Final = {
     "observations": OBSERVATION_SCHEMA,
     "ledger": LEDGER_SCHEMA,
     "quarantine": QUARANTINE_SCHEMA,
     "drops": DROPS_SCHEMA,
+    "released": RELEASED_SCHEMA,
 }
+"""A batch's tables, in the order in which the journal writes them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,13 @@ EXISTING_SCHEMA: Final = pa.schema(
     [OBSERVATION_SCHEMA.field(name) for name in ("datastream_id", "phenomenon_time", "result", "result_text")]
 )
 
+RECENT_SCHEMA: Final = pa.schema(
+    [
+        OBSERVATION_SCHEMA.field(name)
+        for name in ("datastream_id", "phenomenon_time", "result", "quality", "result_time")
+    ]
+)
+
 LEDGER_SCHEMA: Final = pa.schema(
     [
         pa.field("device", pa.string(), nullable=False),  # tenant/device, or the empty string where unknown
@@ -68,6 +75,28 @@ DROPS_SCHEMA: Final = pa.schema(
 
 DROPPED_SCHEMA: Final = pa.schema([DROPS_SCHEMA.field(name) for name in ("device", "epoch", "first", "last")])
 
+ENTRY_SCHEMA: Final = pa.schema([QUARANTINE_SCHEMA.field(name) for name in ("log_seq", "part", "received_at")])
+"""What names an entry of the quarantine: positions begin anew where the log was made anew, times do not."""
+
+RELEASED_SCHEMA: Final = pa.schema(
+    [
+        *ENTRY_SCHEMA,
+        pa.field("released_at", pa.int64(), nullable=False),  # when the log took the order
+        pa.field("outcome", pa.int8(), nullable=False),  # REPLAYED, DISCARDED, or DUPLICATE: it was stored already
+    ]
+)
+
+GROUPS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("device", pa.string(), nullable=False),
+        pa.field("packs", pa.int64(), nullable=False),
+        pa.field("first_at", pa.int64(), nullable=False),
+        pa.field("last_at", pa.int64(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),  # of the last one
+    ]
+)
+
 PROGRESS_SCHEMA: Final = pa.schema(
     [
         pa.field("device", pa.string(), nullable=False),
@@ -79,11 +108,18 @@ PROGRESS_SCHEMA: Final = pa.schema(
 
 
 class Outcome(IntEnum):
-    """What became of one pack that arrived."""
+    """What became of one pack that arrived, or of one entry of the quarantine about which an order came.
+
+    A line of transport REPLAY is about a pack that has a line already, as QUARANTINED. DUPLICATE closes it there too:
+    the same pack had been stored meanwhile. KEPT changes nothing: refused again, or no such entry is open.
+    """
 
     STORED = 0
     QUARANTINED = 1
     DUPLICATE = 2
+    REPLAYED = 3
+    KEPT = 4
+    DISCARDED = 5
 
 
 class Transport(IntEnum):
@@ -91,13 +127,16 @@ class Transport(IntEnum):
 
     MQTT = 0
     COAP = 1
+    REPLAY = 2
+    """By an order about the quarantine: no device sent this one again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """All that one transaction makes durable. `offset` is the last position of `log` that the batch covers.
 
-    `drops` are numbers that devices declare as dropped (docs/adr/0022): no pack will come for them.
+    `drops` are numbers that devices declare as dropped (docs/adr/0022): no pack will come for them. `released` closes
+    entries of the quarantine (docs/adr/0035): their bytes go.
     """
 
     observations: pa.Table
@@ -106,6 +145,19 @@ class Batch:
     log: str
     offset: int
     drops: pa.Table = field(default_factory=DROPS_SCHEMA.empty_table)
+    released: pa.Table = field(default_factory=RELEASED_SCHEMA.empty_table)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which entries of the quarantine; None does not narrow. `tenant` means all devices of one."""
+
+    reason: str | None = None
+    device: str | None = None
+    tenant: str | None = None
+    since_us: int | None = None
+    entries: tuple[tuple[int, int], ...] | None = None
+    """Log position and part of some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +192,32 @@ class ObservationStore(Protocol):
     def latest(self, datastream_ids: Sequence[int] | None = None) -> pa.Table:
         """The observation with the latest phenomenon time of each datastream (all of them where None)."""
 
+    def recent(self, window: int, *, without: int = 0) -> pa.Table:
+        """RECENT_SCHEMA by datastream then time: the last `window` observations of each with no bit of `without`.
+
+        Of a datastream that was silent for days before the newest reading of all, it may be the latest alone.
+        """
+
     def aggregate(self, datastream_id: int, start_us: int, end_us: int, bucket_us: int) -> pa.Table:
         """Columns bucket (start, int64), count, mean, minimum, maximum; buckets start at multiples of bucket_us."""
 
     def existing(self, keys: pa.Table) -> pa.Table:
         """EXISTING_SCHEMA: of (datastream_id, phenomenon_time) keys those that are stored, each with its result."""
 
-    def digests(self, keys: Sequence[PackKey]) -> dict[PackKey, int]:
-        """The payload digest of each pack that the ledger holds as stored or quarantined."""
+    def digests(self, keys: Sequence[PackKey], *, stored_only: bool = False) -> dict[PackKey, int]:
+        """The payload digest of each pack that the ledger holds as stored (replayed too) or quarantined."""
+
+    def open_entries(self, wanted: pa.Table) -> pa.Table:
+        """ENTRY_SCHEMA: those of `wanted` that the quarantine holds, with the same device, and payload where given."""
+
+    def quarantine_page(self, selection: Selection, after: tuple[int, int, int] | None, limit: int) -> pa.Table:
+        """QUARANTINE_SCHEMA: selected packs, oldest first, behind a (received_at, log_seq, part)."""
+
+    def quarantine_groups(self, selection: Selection, limit: int) -> pa.Table:
+        """GROUPS_SCHEMA: selected packs by reason and device, the largest groups first."""
+
+    def released(self, log_seq: int, part: int) -> pa.Table:
+        """RELEASED_SCHEMA: how an entry of the quarantine was closed; empty where none was."""
 
     def progress(self) -> pa.Table:
         """PROGRESS_SCHEMA: which numbers of each device and epoch have arrived or were declared as dropped."""

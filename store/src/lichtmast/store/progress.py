@@ -13,8 +13,10 @@ from lichtmast.store.port import Outcome
 _DOUBLES_SQL = """
 SELECT count(*) FROM (
     SELECT 1 FROM {ledger}
-    WHERE epoch IS NOT NULL AND seq IS NOT NULL AND outcome <> {duplicate}
-    GROUP BY device, epoch, seq HAVING count(*) > 1
+    WHERE epoch IS NOT NULL AND seq IS NOT NULL
+    GROUP BY device, epoch, seq
+    HAVING count(*) FILTER (WHERE outcome IN ({stored}, {quarantined})) > 1
+        OR count(*) FILTER (WHERE outcome IN ({stored}, {replayed})) > 1
 )
 """
 
@@ -90,5 +92,6 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def doubles_sql(ledger: str) -> str:
-    """SQL for how many pack keys occur more than once among stored and quarantined packs."""
-    return _DOUBLES_SQL.format(ledger=ledger, duplicate=int(Outcome.DUPLICATE))
+    """SQL for how many pack keys arrived more than once as stored or quarantined, or were stored more than once."""
+    named = {"stored": Outcome.STORED, "quarantined": Outcome.QUARANTINED, "replayed": Outcome.REPLAYED}
+    return _DOUBLES_SQL.format(ledger=ledger, **{name: int(outcome) for name, outcome in named.items()})

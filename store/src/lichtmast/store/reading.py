@@ -8,9 +8,16 @@ import pyarrow.compute as pc
 from lichtmast.store.days import LEDGER, OBSERVATIONS, Kind, id_filter
 from lichtmast.store.errors import StoreError
 from lichtmast.store.latest import LatestReadings
-from lichtmast.store.port import EXISTING_SCHEMA, OBSERVATION_SCHEMA, PROGRESS_SCHEMA, Outcome, PackKey
+from lichtmast.store.port import (
+    EXISTING_SCHEMA,
+    OBSERVATION_SCHEMA,
+    PROGRESS_SCHEMA,
+    RECENT_SCHEMA,
+    Outcome,
+    PackKey,
+)
 from lichtmast.store.progress import progress_sql
-from lichtmast.store.settings import DAY_US
+from lichtmast.store.settings import DAY_US, HOUR_US
 from lichtmast.store.view import TIME_MAX, TIME_MIN, View, number
 
 LOG_TERM_DAYS_MAX = 31
@@ -18,6 +25,9 @@ LOG_TERM_DAYS_MAX = 31
 
 FEW_IDS_MAX = 64
 """Up to this many datastreams, looking each of them up is faster than a query over whole files."""
+
+RECENT_HOURS = (1, 6, 72)
+"""How far back `recent` looks, from the newest time of reception: further only for datastreams that need it."""
 
 AGGREGATE_SCHEMA = pa.schema(
     [
@@ -94,6 +104,43 @@ def count(view: View, datastream_id: int, start_us: int, end_us: int) -> int:
     return int(_few(view, [datastream_id], start_us, end_us).num_rows)
 
 
+def recent(view: View, window: int, without: int, latest: pa.Table) -> pa.Table:
+    """The last `window` observations without these flags of each datastream in `latest`, by datastream then time."""
+    if window < 1:
+        raise StoreError(f"a window of {window} observations: it must be 1 or more")
+    newest_us = pc.max(latest["result_time"]).as_py() or 0
+    missing = latest.select(["datastream_id"])
+    parts: list[pa.Table] = []
+    for hours in RECENT_HOURS:
+        if not missing.num_rows:
+            break
+        found = _last_of(view, missing, window, without, newest_us - hours * HOUR_US)
+        counts = found.group_by("datastream_id").aggregate([([], "count_all")])
+        full = counts.filter(pc.equal(counts["count_all"], window))["datastream_id"]
+        if hours != RECENT_HOURS[-1]:
+            found = found.filter(pc.is_in(found["datastream_id"], full))
+        parts.append(found)
+        missing = missing.filter(pc.invert(pc.is_in(missing["datastream_id"], full)))
+    there = pa.concat_tables(parts) if parts else RECENT_SCHEMA.empty_table()
+    silent = latest.filter(pc.equal(pc.bit_wise_and(latest["quality"], without), 0)).select(RECENT_SCHEMA.names)
+    silent = silent.filter(pc.invert(pc.is_in(silent["datastream_id"], there["datastream_id"])))
+    order = [("datastream_id", "ascending"), ("phenomenon_time", "ascending"), ("result_time", "ascending")]
+    return pa.concat_tables([there, silent]).sort_by(order)
+
+
+def _last_of(view: View, wanted: pa.Table, window: int, without: int, start_us: int) -> pa.Table:  # noqa: ARG001 - named in SQL
+    """The last observations without these flags of these datastreams since a moment."""
+    rows = view.rows(OBSERVATIONS, start_us, TIME_MAX, f"quality & {without} = 0", ", ".join(RECENT_SCHEMA.names))
+    return (
+        view.connection.sql(
+            f"FROM {rows} SEMI JOIN wanted USING (datastream_id) QUALIFY row_number() OVER"
+            f" (PARTITION BY datastream_id ORDER BY phenomenon_time DESC, result_time DESC) <= {window}"
+        )
+        .to_arrow_table()
+        .cast(RECENT_SCHEMA)
+    )
+
+
 def aggregate(view: View, datastream_id: int, start_us: int, end_us: int, bucket_us: int) -> pa.Table:
     """Count, mean, minimum and maximum of the numeric results per bucket; empty buckets are not listed."""
     if bucket_us <= 0:
@@ -132,14 +179,14 @@ def existing(view: View, keys: pa.Table) -> pa.Table:
     return found.to_arrow_table().cast(EXISTING_SCHEMA)
 
 
-def digests(view: View, keys: Sequence[PackKey]) -> dict[PackKey, int]:
-    """The digests of stored or quarantined packs: hot rows, then sealed days from new to old until all are found."""
+def digests(view: View, keys: Sequence[PackKey], outcomes: Sequence[Outcome]) -> dict[PackKey, int]:
+    """The digests of packs of these outcomes: hot rows, then sealed days from new to old until all are found."""
     found: dict[PackKey, int] = {}
     missing = set(keys)
     if not missing:
         return found
     days = view.days(LEDGER)
-    kept = f"outcome <> {int(Outcome.DUPLICATE)}"
+    kept = f"outcome IN ({', '.join(str(int(one)) for one in outcomes)})"
     sources = [view.hot_rows(LEDGER, TIME_MIN, TIME_MAX, kept, days)]
     sources += [view.sealed_rows(LEDGER, [one], kept) for one in reversed(days) if one.generation]
     for source in sources:

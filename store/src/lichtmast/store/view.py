@@ -18,6 +18,7 @@ import pyarrow as pa
 from lichtmast.store.days import OBSERVATIONS, Catalogue, Day, Kind, day_of, quoted
 from lichtmast.store.folder import StoreFolder
 from lichtmast.store.pending import Commit, gathered
+from lichtmast.store.port import ENTRY_SCHEMA
 from lichtmast.store.sealed import SealedFiles
 from lichtmast.store.settings import DAY_US
 
@@ -122,10 +123,19 @@ class View:
         return rows.take(pa.array(at[np.isin(rows["datastream_id"].to_numpy()[at], wanted)]))
 
     def quarantined(self) -> str:
-        """SQL for refused packs."""
-        if not self.pending("quarantine").num_rows:
-            return "quarantine"
-        return "(FROM quarantine UNION ALL FROM quarantine_pending)"
+        """SQL for refused packs that no order has closed."""
+        held = "quarantine"
+        if self.pending("quarantine").num_rows:
+            held = "(FROM quarantine UNION ALL FROM quarantine_pending)"
+        if self.pending("released").num_rows:
+            held = f"(FROM {held} ANTI JOIN released_pending USING ({', '.join(ENTRY_SCHEMA.names)}))"
+        return held
+
+    def released(self) -> str:
+        """SQL for entries of the quarantine that an order has closed."""
+        if self.pending("released").num_rows:
+            return "(FROM released UNION ALL FROM released_pending)"
+        return "released"
 
     def drops(self) -> str | None:
         """SQL for what devices declared as dropped; None where none ever did, as is usual."""

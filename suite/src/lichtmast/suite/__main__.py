@@ -8,50 +8,57 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import Final, NoReturn
+from importlib.metadata import version
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.text import Text
 
-from lichtmast.api import ServerError
-from lichtmast.ingest.errors import IngestError
-from lichtmast.registry import RegistryError
-from lichtmast.store import StoreError
-from lichtmast.suite.commands.audit import audit
-from lichtmast.suite.commands.ca import app as ca
-from lichtmast.suite.commands.demo import demo
-from lichtmast.suite.commands.device import app as device
-from lichtmast.suite.commands.export import export
-from lichtmast.suite.commands.importing import import_assets
+from lichtmast.suite.commands.offered import LazyGroup
 from lichtmast.suite.commands.output import messages
-from lichtmast.suite.commands.sim import sim
-from lichtmast.suite.commands.up import up
-from lichtmast.suite.commands.user import app as user
 from lichtmast.suite.errors import SuiteError
-from lichtmast.wire.faultpoint import arm, parse_faults
 
 FAULTS: Final = "LICHTMAST_FAULTS"
 """Faultpoints to arm, for laboratories: docs/reference/running.md."""
-
-EXPECTED = (SuiteError, StoreError, RegistryError, IngestError, ServerError, OSError, ValueError)
+_ROOTS: Final = (
+    ("lichtmast.api.errors", "ServerError"),
+    ("lichtmast.ingest.errors", "IngestError"),
+    ("lichtmast.registry.errors", "RegistryError"),
+    ("lichtmast.store.errors", "StoreError"),
+)
+"""The root of each room's errors: where it is defined, and its name."""
 
 app = typer.Typer(
     name="lichtmast",
+    cls=LazyGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Smart public space on IPv6: every reading that was sent can be accounted for.",
 )
-app.command()(up)
-app.command()(demo)
-app.command(name="import")(import_assets)
-app.command()(audit)
-app.command()(export)
-app.add_typer(device)
-app.add_typer(ca)
-app.add_typer(user)
-app.add_typer(sim)
+
+
+def _tell_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lichtmast {version('lichtmast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def lichtmast(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Smart public space on IPv6: every reading that was sent can be accounted for."""
+
+
+def expected() -> tuple[type[Exception], ...]:
+    """The errors that are told in one line: those of the rooms that are loaded, for no other can have raised one."""
+    roots = [getattr(sys.modules[module], name) for module, name in _ROOTS if module in sys.modules]
+    return (SuiteError, OSError, ValueError, *roots)
 
 
 def main() -> NoReturn:
@@ -62,13 +69,15 @@ def main() -> NoReturn:
         app()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(bool(end.code))
-    except EXPECTED as error:
-        code = _tell([error])
     except ExceptionGroup as group:
-        expected, unexpected = group.split(EXPECTED)
+        told, unexpected = group.split(expected())
         if unexpected is not None:
             raise
-        code = _tell(list(_leaves(expected)))
+        code = _tell(list(_leaves(told)))
+    except Exception as error:
+        if not isinstance(error, expected()):
+            raise
+        code = _tell([error])
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -78,6 +87,10 @@ def main() -> NoReturn:
 
 def _arm(faults: str) -> None:
     """Arm what the environment says. Raises FaultpointError."""
+    if not faults:
+        return
+    from lichtmast.wire.faultpoint import arm, parse_faults  # noqa: PLC0415 - only laboratories wait for it
+
     actions = parse_faults(faults)
     if actions:
         arm(actions, leave=os._exit, sleep=time.sleep)

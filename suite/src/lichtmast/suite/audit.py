@@ -1,9 +1,10 @@
-"""The books: sent = stored + quarantined + duplicate + dropped, and every missing pack by its number.
+"""The books: sent = stored + quarantined + duplicate + discarded + dropped, and every missing pack by its number.
 
 What arrived is in the ledger, one line a pack. What was sent follows from the numbers that devices give their packs: a
 hole below the highest number that came is a pack that was sent and is nowhere (or still on its way: a device repeats
 what was not acknowledged). A hole that the device itself declares, because it had to drop those packs, is `dropped`
-and no fault; a declared pack that came all the same counts as it came. Packs without numbers count as they arrive. What
+and no fault; a declared pack that came all the same counts as it came. Packs without numbers count as they arrive. A
+pack that comes back from the quarantine moves from one sum to another, in the hour in which it had arrived. What
 cannot be seen from here is a pack behind the last that came; for that, hold the device's own count against this one, as
 `lichtmast demo` does.
 
@@ -11,6 +12,7 @@ Held against each other are also: the positions of the log and the ledger's, the
 and those that are there, and the numbers that may occur only once.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -19,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lichtmast.store import DuckStore, Outcome, Transport
+from lichtmast.store.port import Selection
 from lichtmast.suite.refused import Refused, refused
 
 _1970: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,8 +33,18 @@ ACCOUNT_ROWS_MAX: Final = 50_000
 MISSING_NAMED_MAX: Final = 10_000
 """Ranges of missing packs, and of dropped ones, that are named; beyond it they are only counted."""
 
+REFUSED_GROUPS_MAX: Final = 400
 REFUSED_DEVICES_MAX: Final = 40
 """Devices whose quarantine is read for its reasons: those with most packs there."""
+
+_FATES: Final = {
+    Outcome.STORED: 0,
+    Outcome.REPLAYED: 0,
+    Outcome.QUARANTINED: 1,
+    Outcome.DUPLICATE: 2,
+    Outcome.DISCARDED: 3,
+}
+"""Which sum a line of the ledger counts in: stored, quarantined, duplicates, discarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,7 @@ class Account:
     stored: int
     quarantined: int
     duplicates: int
+    discarded: int
     readings: int
 
 
@@ -64,6 +78,7 @@ class Audit:
     stored: int
     quarantined: int
     duplicates: int
+    discarded: int
     dropped: int
     missing: int
     readings: int
@@ -107,12 +122,12 @@ class Audit:
 def audit(store: DuckStore, waiting: int | None) -> Audit:
     """Draw up the account. `waiting` is how many log messages are not stored yet, None where nobody can tell."""
     counts = store.ledger_counts(_EVER_US[0], _EVER_US[1])
-    packs = {outcome: _sum(counts.filter(pc.field("outcome") == int(outcome)), "packs") for outcome in Outcome}
-    stored, quarantined, duplicates = (packs[one] for one in (Outcome.STORED, Outcome.QUARANTINED, Outcome.DUPLICATE))
+    packs = _by_fate(counts.group_by(["outcome", "transport"]).aggregate([("packs", "sum")]).to_pylist())
+    stored, quarantined, duplicates, discarded = packs
     readings = _sum(counts, "readings")
     by_transport = {
         transport.name.lower(): _sum(counts.filter(pc.field("transport") == int(transport)), "packs")
-        for transport in Transport
+        for transport in (Transport.MQTT, Transport.COAP)
     }
     accounts = _accounts(counts)
     # Drops before holes: what is declared in between is then counted in neither, and not in both.
@@ -121,10 +136,11 @@ def audit(store: DuckStore, waiting: int | None) -> Audit:
     dropped = sum(dropped_by_device.values())
     totals = store.audit_counts()
     return Audit(
-        sent=stored + quarantined + duplicates + dropped + missing,
+        sent=sum(packs) + dropped + missing,
         stored=stored,
         quarantined=quarantined,
         duplicates=duplicates,
+        discarded=discarded,
         dropped=dropped,
         missing=missing,
         readings=readings,
@@ -138,9 +154,25 @@ def audit(store: DuckStore, waiting: int | None) -> Audit:
         missing_packs=holes,
         dropped_packs=dropped_packs,
         dropped_by_device=dropped_by_device,
-        quarantined_by_reason=_refused(store, counts),
+        quarantined_by_reason=_refused(store),
         accounts=accounts,
     )
+
+
+def _by_fate(lines: Iterable[dict[str, Any]]) -> list[int]:
+    """Packs that are stored, in quarantine, duplicates and discarded now, by counts of the ledger's lines.
+
+    A line of transport REPLAY is about a pack that the line QUARANTINED of its arrival counts already.
+    """
+    packs = [0] * len(set(_FATES.values()))
+    for line in lines:
+        outcome, count = line["outcome"], line["packs_sum"]
+        if outcome == Outcome.KEPT:
+            continue
+        packs[_FATES[outcome]] += count
+        if line["transport"] == Transport.REPLAY and outcome != Outcome.QUARANTINED:
+            packs[_FATES[Outcome.QUARANTINED]] -= count
+    return packs
 
 
 def _sum(rows: pa.Table, column: str) -> int:
@@ -150,21 +182,23 @@ def _sum(rows: pa.Table, column: str) -> int:
 def _accounts(counts: pa.Table) -> tuple[Account, ...]:
     """The latest hours, by device and hour; at most ACCOUNT_ROWS_MAX lines of the ledger's counts go in."""
     latest = counts.sort_by([("hour_us", "descending"), ("device", "ascending")]).slice(0, ACCOUNT_ROWS_MAX)
-    accounts: dict[tuple[str, int], list[int]] = {}
+    accounts: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in latest.to_pylist():
-        account = accounts.setdefault((row["device"], row["hour_us"]), [0, 0, 0, 0])
-        account[row["outcome"]] += row["packs"]
-        account[3] += row["readings"]
-    return tuple(Account(device, _hour(hour_us), *account) for (device, hour_us), account in sorted(accounts.items()))
+        accounts.setdefault((row["device"], row["hour_us"]), []).append(row | {"packs_sum": row["packs"]})
+    return tuple(_account(device, hour_us, lines) for (device, hour_us), lines in sorted(accounts.items()))
 
 
-def _refused(store: DuckStore, counts: pa.Table) -> tuple[Refused, ...]:
+def _account(device: str, hour_us: int, lines: list[dict[str, Any]]) -> Account:
+    stored, quarantined, duplicates, discarded = _by_fate(lines)
+    readings = sum(line["readings"] for line in lines)
+    return Account(device, _hour(hour_us), stored, quarantined, duplicates, discarded, readings)
+
+
+def _refused(store: DuckStore) -> tuple[Refused, ...]:
     """Why, of the devices with most packs in quarantine."""
-    packs = (
-        counts.filter(pc.field("outcome") == int(Outcome.QUARANTINED)).group_by("device").aggregate([("packs", "sum")])
-    )
-    most = packs.sort_by([("packs_sum", "descending"), ("device", "ascending")])["device"][:REFUSED_DEVICES_MAX]
-    return tuple(one for device in most.to_pylist() for one in refused(store, device))
+    groups = store.quarantine_groups(Selection(), REFUSED_GROUPS_MAX).to_pylist()
+    most = list(dict.fromkeys(one["device"] for one in groups))[:REFUSED_DEVICES_MAX]
+    return tuple(one for device in most for one in refused(store, device))
 
 
 def _hour(start_us: int) -> str:
@@ -194,6 +228,3 @@ def _dropped(store: DuckStore) -> tuple[dict[str, int], tuple[Missing, ...]]:
     for one in ranges:
         by_device[one.device] = by_device.get(one.device, 0) + one.last - one.first + 1
     return by_device, tuple(ranges[:MISSING_NAMED_MAX])
-
-
-assert [Outcome.STORED, Outcome.QUARANTINED, Outcome.DUPLICATE] == [0, 1, 2]  # noqa: S101 - audit() counts by position

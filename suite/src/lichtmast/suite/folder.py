@@ -47,6 +47,11 @@ class Folder:
         return self.path / REGISTER
 
     @property
+    def alerts(self) -> Path:
+        """What the alert engine has worked out; it is made anew where it is missing."""
+        return self.path / "alerts"
+
+    @property
     def authority(self) -> Path:
         """The certificate authority: its certificates, and its keys, encrypted."""
         return self.path / "authority"

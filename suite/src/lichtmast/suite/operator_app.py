@@ -1,4 +1,4 @@
-"""What a running Lichtmast does for its own commands: audit, export, status, devices. Loopback, token, JSON.
+"""What a running Lichtmast does for its own commands: whatever needs its store or its doors. Loopback, token, JSON.
 
 The store belongs to one process, so `lichtmast audit` beside a running `lichtmast up` asks that one.
 """
@@ -14,7 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from lichtmast.ingest.errors import LogError
 from lichtmast.store import StoreError
 from lichtmast.suite.audit import audit
+from lichtmast.suite.operator_alerts import alert_routes
 from lichtmast.suite.operator_devices import device_routes
+from lichtmast.suite.operator_quarantine import quarantine_routes
+from lichtmast.suite.operator_validation import validation_routes
 
 if TYPE_CHECKING:
     from lichtmast.suite.service import Service
@@ -70,4 +73,7 @@ def operator_app(service: "Service", token: str) -> FastAPI:
         return service.health()
 
     app.include_router(device_routes(service))
+    app.include_router(quarantine_routes(service))
+    app.include_router(validation_routes(service))
+    app.include_router(alert_routes(service, service.alarms.notifier))
     return app

@@ -1,6 +1,6 @@
 """What a running Lichtmast does with one device for its own commands: wait until it may speak, order, show."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
@@ -8,13 +8,12 @@ from starlette.concurrency import run_in_threadpool
 
 from lichtmast.ingest.errors import LogError
 from lichtmast.suite.errors import DeviceOrderError
+from lichtmast.suite.limits import WAIT_MAX_S
 from lichtmast.wire import DeviceId, IdentityError
 from lichtmast.wire.twin import TwinError, decode_command, decode_desired
 
 if TYPE_CHECKING:
     from lichtmast.suite.service import Service
-
-WAIT_MAX_S: Final = 300.0
 
 
 class Document(BaseModel):

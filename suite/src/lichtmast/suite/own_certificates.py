@@ -1,7 +1,7 @@
 """The certificates that this server shows, and the files that its doors read them from.
 
 Made anew at each start and at two thirds of their life; when the authority is rolled over beside us, its new trust and
-a new certificate are in force within a minute. An operator's own certificate for the pages is watched too: that one we
+a new certificate are in force within CHECK_S. An operator's own certificate for the pages is watched too: that one we
 cannot renew, so its end is announced 30, 7 and 1 days before.
 """
 
@@ -46,11 +46,12 @@ class OwnCertificates:
         self._behind: set[str] = set()
         self._keys: list[Path] = []
         self._told_to_roll: set[AuthorityKind] = set()
+        self._stale = False
         self.certificate = folder.certificates / "server.pem"
         self.key = folder.certificates / "server.key"
         self.device_trust = folder.certificates / "device-trust.pem"
-        self._authority = self._open_authority()
-        self._write()
+        self._authority = self._made_or_open()
+        self._write(now_us())
 
     def authority(self) -> Authority:
         """The one in force."""
@@ -84,20 +85,24 @@ class OwnCertificates:
 
     def refresh(self, at_us: int) -> bool:
         """Follow the authority, and renew what is due; tells whether a file changed."""
-        moved = self._authority.changed_on_disk()
-        if moved:
-            self._authority = self._open_authority()
-        moved = self._authority.forget_ended(now_us=at_us) or moved
+        if self._authority.changed_on_disk():
+            self._stale = True  # until the files are written: what fails halfway is done again at the next look
+            # Opened, never made: devices trust the one that was there, and what vanished comes back from a backup.
+            self._authority = Authority.open(self._folder.authority, self._secret)
+        if self._authority.forget_ended(now_us=at_us):
+            self._stale = True
         for kind in self._authority.roll_due(at_us):
             if kind not in self._told_to_roll:
                 self._told_to_roll.add(kind)
                 _log.warning("authority_ends_soon kind=%s next=lichtmast ca roll %s", kind, kind)
         due = server_certificate_due(self.certificate.read_bytes(), now_us=at_us, chance=self._chance, announced=())
-        if moved or due.renew:
+        renews = self._stale or due.renew
+        if renews:
             self._write(at_us)
-        return moved or due.renew
+            self._stale = False
+        return renews
 
-    def _open_authority(self) -> Authority:
+    def _made_or_open(self) -> Authority:
         where = self._folder.authority
         if not Authority.is_made(where):
             at_us = now_us()
@@ -107,8 +112,8 @@ class OwnCertificates:
             return made
         return Authority.open(where, self._secret)
 
-    def _write(self, at_us: int | None = None) -> None:
-        made = self._authority.issue_server(self._names, now_us=now_us() if at_us is None else at_us)
+    def _write(self, at_us: int) -> None:
+        made = self._authority.issue_server(self._names, now_us=at_us)
         self._folder.certificates.mkdir(mode=0o700, parents=True, exist_ok=True)
         _replace(self.key, made.key_pem)
         _replace(self.certificate, made.chain_pem)

@@ -1,9 +1,10 @@
 """Why packs are in quarantine: for a device, the reasons, how many packs each, and what was said of the last."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from lichtmast.store import DuckStore
+if TYPE_CHECKING:  # commands that only show what was told need no store
+    from lichtmast.store import DuckStore
 
 READ_MAX: Final = 1_000
 """Packs of a device's quarantine that are read, the newest first: a device that is refused for years has millions."""
@@ -19,7 +20,7 @@ class Refused:
     last: str
 
 
-def refused(store: DuckStore, device: str) -> tuple[Refused, ...]:
+def refused(store: "DuckStore", device: str) -> tuple[Refused, ...]:
     """By reason, that of the newest pack first."""
     newest = store.quarantine(READ_MAX, device=device).select(["reason", "detail"])
     counts: dict[str, int] = {}

@@ -46,7 +46,7 @@ def open_secure_doors(tasks: Tasks, service: "Service", secure: Secured, chosen:
     doors.on_change("est", at_once(secure.est_tls.reload))
     doors.on_change("pages", at_once(secure.page_tls.reload))
     tasks.start(secure.certificates.run(), "certificates")
-    listener = open_socket(service.settings.host, chosen.est_port)
+    listener = open_socket(service.settings.host, chosen.est_port, "--est-port")
     est = create_est_app(service.registry, secure.certificates.authority, now_us, on_refused=secure.note_est)
 
     def counted() -> dict[str, Any]:

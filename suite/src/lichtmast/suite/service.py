@@ -14,11 +14,13 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from lichtmast.api import Broadcaster, create_app, open_socket, serve
+from lichtmast.api.management import Management
 from lichtmast.ingest import observations
+from lichtmast.ingest.alerting.runner import Runner
 from lichtmast.ingest.announcer import Announcer
 from lichtmast.ingest.broker import Broker, BrokerSettings
 from lichtmast.ingest.broker_settings import OWN_HOST
@@ -30,13 +32,18 @@ from lichtmast.ingest.inspector import Inspector
 from lichtmast.ingest.log import Log
 from lichtmast.ingest.pipeline.roster import Roster
 from lichtmast.ingest.pipeline.run import Pipeline
+from lichtmast.ingest.quarantine import Desk
+from lichtmast.ingest.validation.trial import try_rules
 from lichtmast.registry import Registry
 from lichtmast.store import DuckStore
 from lichtmast.suite.addresses import api_settings, bracketed, page_url
+from lichtmast.suite.alarms import Alarms, make_notifier
+from lichtmast.suite.alert_trial import trial_told
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.device_post import DevicePost
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.operator_app import operator_app
+from lichtmast.suite.operator_quarantine import make_desk
 from lichtmast.suite.ports import require_free
 from lichtmast.suite.secure_doors import open_secure_doors
 from lichtmast.suite.secured import Secured, secured
@@ -70,6 +77,9 @@ class Service:
     post: DevicePost
     broadcaster: Broadcaster
     http_port: int
+    desk: Desk
+    """Replays and discards what lies in quarantine."""
+    alarms: Alarms
     secure: Secured | None = None
     """Certificates, people and admission; None where everything is open, on loopback."""
     est_port: int | None = None
@@ -155,6 +165,7 @@ class Service:
             "duplicates": statistics.duplicates,
             "broker_restarts": self.broker.restarts,
             "pipeline_restarts": statistics.restarts,
+            "alerts": asdict(self.alarms.runner.statistics),
             "doors": self.doors(),
         }
 
@@ -198,9 +209,26 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
         listener = open_socket(settings.host, settings.http_port)
         post = DevicePost(broker, log, store)
         http_port = listener.getsockname()[1]
+        runner = Runner(connect, registry, registry.alerts, store, folder.alerts, lambda: pipeline.statistics.position)
+        notifier, seal = make_notifier(folder, registry, broker, page_url(settings, http_port))
         service = Service(
-            folder, settings, registry, store, broker, pipeline, door, log, post, broadcaster, http_port, secure
+            folder,
+            settings,
+            registry,
+            store,
+            broker,
+            pipeline,
+            door,
+            log,
+            post,
+            broadcaster,
+            http_port,
+            make_desk(store, registry, log, pipeline),
+            Alarms(runner, notifier, seal),
+            secure,
         )
+        tasks.start(runner.run(), "alerts")
+        tasks.start(notifier.run(), "notifications")
         tasks.start(service.watch_lag(), "log-lag")
         tasks.start(_pages(service, listener), "pages")
         tasks.start(_feed(connect, broadcaster), "live-feed")
@@ -232,9 +260,22 @@ async def _pages(service: Service, listener: socket.socket) -> None:
         service.broadcaster,
         api_settings(service.settings, service.http_port),
         log_lag=lambda: service.lag,
-        management=None if secure is None else secure.management,
+        management=None if secure is None else _management(service, secure),
     )
     await serve(app, [listener], service.broadcaster, tls=None if secure is None else secure.page_tls)
+
+
+def _management(service: Service, secure: Secured) -> Management:
+    """What people manage with, and what carries it out."""
+    store, registry = service.store, service.registry
+    return replace(
+        secure.management,
+        quarantine=service.desk,
+        seal=service.alarms.seal,
+        try_rules=lambda rules, days: try_rules(store, registry.directory(), rules, days, now_us()),
+        try_alert_rule=lambda rule, days: trial_told(store, registry, rule, days, now_us()),
+        test_channel=service.alarms.notifier.send_test,
+    )
 
 
 async def _upkeep(registry: Registry) -> None:

@@ -54,3 +54,10 @@ PIN_BYTES = 16
 """Of a key on a label: 128 bits of SHA-256, which nobody finds a second key for."""
 LABEL_CHARACTERS_MAX = 512
 """The longest label has 108; a longer code is told what it is (two labels, an address) up to here."""
+
+VALIDATION_WINDOW = 32
+"""Readings of a datastream that validation remembers; no rule can look further back."""
+VALIDATION_TABLES_MAX = 10_000
+"""Tables of one document of validation rules."""
+VALIDATION_ACCEPTS_MAX = 8
+"""Foreign units that one capability takes."""

@@ -19,6 +19,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+from lichtmast.wire.limits import VALIDATION_WINDOW
 from lichtmast.wire.names import is_suffix
 from lichtmast.wire.units import UNITS
 
@@ -26,7 +27,9 @@ _Choice = TypeVar("_Choice", bound=Enum)
 _KEY: Final = re.compile(r"[a-z][a-z0-9-]{1,39}", re.ASCII)
 _LWM2M: Final = re.compile(r"[0-9]{1,5}/[0-9]{1,5}/[0-9]{1,5}", re.ASCII)
 _DEFINITION: Final = re.compile(r"(?:https?://|urn:)[!-~]+", re.ASCII)
-_NUMBER_FIELDS: Final = frozenset({"minimum", "maximum", "step", "rate_per_s"})
+_ABOVE_ZERO: Final = ("step", "rate_per_s", "spike_sigma", "spike_floor", "neighbour_tolerance")
+_NUMBER_FIELDS: Final = frozenset({"minimum", "maximum", "stuck_after", *_ABOVE_ZERO})
+_STUCK_AFTER_MIN: Final = 2
 _CAPABILITY_FIELDS: Final = _NUMBER_FIELDS | frozenset(
     {"key", "suffix", "quantity", "definition", "unit", "kind", "direction", "lwm2m", "description"}
 )
@@ -64,8 +67,9 @@ class Capability:
     `suffix` follows the device URN in the SenML name, as in `/lamp/0/level`. `quantity` is the observed property's
     name and `definition` its URI. `unit` is a SenML primary unit, or None where the result has none. `minimum` and
     `maximum` are the believable range, `step` the resolution, `rate_per_s` the fastest believable change of what is
-    measured (unit per second), to which rounding may add one `step`; each is None where nothing is known. `lwm2m` is
-    object/instance/resource.
+    measured (unit per second), to which rounding may add one `step`; each is None where nothing is known. What
+    `stuck_after`, `spike_sigma`, `spike_floor` and `neighbour_tolerance` are `validation.CapabilityRules` says. `lwm2m`
+    is object/instance/resource.
     """
 
     key: str
@@ -81,6 +85,10 @@ class Capability:
     direction: Direction
     lwm2m: str | None
     description: str
+    stuck_after: int | None = None
+    spike_sigma: float | None = None
+    spike_floor: float | None = None
+    neighbour_tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,20 +181,30 @@ def _capability(row: object, where: str) -> Capability:
         direction=_choice(row, "direction", Direction, where),
         lwm2m=_matching(row, "lwm2m", _LWM2M, "object/instance/resource", where) if "lwm2m" in row else None,
         description=_text(row, "description", where),
+        stuck_after=_whole(row, "stuck_after", _STUCK_AFTER_MIN, VALIDATION_WINDOW, where)
+        if "stuck_after" in row
+        else None,
+        spike_sigma=_number(row, "spike_sigma", where),
+        spike_floor=_number(row, "spike_floor", where),
+        neighbour_tolerance=_number(row, "neighbour_tolerance", where),
     )
     _check_numbers(capability, where)
     return capability
 
 
 def _check_numbers(capability: Capability, where: str) -> None:
-    numbers = (capability.minimum, capability.maximum, capability.step, capability.rate_per_s)
     if capability.kind is not ResultKind.NUMBER:
-        if capability.unit is not None or any(one is not None for one in numbers):
-            raise ProfileError(f"{where}: a {capability.kind.value} has no unit, minimum, maximum, step or rate_per_s")
+        given = [name for name in ("unit", *sorted(_NUMBER_FIELDS)) if getattr(capability, name) is not None]
+        if given:
+            raise ProfileError(
+                f"{where}: a {capability.kind.value} has no unit, minimum, maximum or other number; it has {given[0]}"
+            )
         return
     if capability.minimum is None or capability.maximum is None or capability.minimum >= capability.maximum:
         raise ProfileError(f"{where}: a number needs minimum < maximum")
-    for name in ("step", "rate_per_s"):
+    if (capability.spike_sigma is None) is not (capability.spike_floor is None):
+        raise ProfileError(f"{where}: spike_sigma and spike_floor go together; give both or neither")
+    for name in _ABOVE_ZERO:
         value = getattr(capability, name)
         if value is not None and value <= 0:
             raise ProfileError(f"{where}: {name} {value} must be above 0")

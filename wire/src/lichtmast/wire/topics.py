@@ -17,6 +17,8 @@ EVENTS_SUBJECTS: Final = ("lm.*.*.ev", "lm.*.*.state")
 
 COAP_DOOR_SUBJECT: Final = "lm.door.coap.up"
 """Envelopes of the CoAP door. `door` is no tenant, so no device can ever own this subject."""
+REPLAY_SUBJECT: Final = "lm.door.replay.up"
+"""Orders about the quarantine (`lichtmast.wire.replay`): part of the log's one order, like any pack."""
 
 
 def up_topic(device: DeviceId) -> str:

@@ -58,4 +58,4 @@ def refusal(refused: SignInRefused, visit: Visit) -> Problem:
 
 def _sentence(error: Exception) -> str:
     text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('?') else '.'}"

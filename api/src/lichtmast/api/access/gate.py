@@ -149,7 +149,9 @@ class Gate:
             ours = not strict or "cookie" not in request.headers
         if not ours:
             raise Problem(
-                HTTPStatus.FORBIDDEN, "This came from another site's page; nothing was done.", attempt="other_site"
+                HTTPStatus.FORBIDDEN,
+                "This came from another site's page; nothing was done. Open the page on this site and do it there.",
+                attempt="other_site",
             )
 
 

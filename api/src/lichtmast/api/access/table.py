@@ -12,7 +12,7 @@ from starlette.routing import compile_path
 
 from lichtmast.api.access.need import Kind, Need, Needs
 from lichtmast.api.problem import Problem
-from lichtmast.api.v1.needs import V1_NEEDS
+from lichtmast.api.v1.router import V1_NEEDS
 from lichtmast.registry.people import Role
 
 _OPEN: Final[Needs] = {

@@ -1,4 +1,8 @@
-"""Who may use which route of /v1: the rows of the table of needs, and the roles that handlers ask for at the object."""
+"""Who may use which route of /v1: roles that handlers ask for at the object, and rows of the table of needs.
+
+The rows of claims, devices and oversight are here; the other rooms have theirs beside their handlers, and
+`lichtmast.api.v1.router` puts them together.
+"""
 
 from typing import Final
 
@@ -12,6 +16,10 @@ CLAIM_READERS: Final = (*FIELD, Role.AUDITOR, Role.ADMIN)
 """A claim says where an engineer stood: not for everybody who may look at devices."""
 GUARDS: Final = (Role.ENGINEER, Role.MANAGER, Role.ADMIN)
 """Who can shut a device out, and let it in again."""
+MANAGERS: Final = (Role.MANAGER,)
+"""Who decides what is watched, and what may be looked away from."""
+ADMINS: Final = (Role.ADMIN,)
+"""Who says where messages go."""
 STEWARDS: Final = (Role.MANAGER, Role.ADMIN)
 """Who does what cannot be undone."""
 OVERSEERS: Final = (Role.AUDITOR, Role.ADMIN)
@@ -19,7 +27,7 @@ KEEPERS: Final = (Role.MANAGER, Role.AUDITOR, Role.ADMIN)
 
 DEVICE: Final = "/v1/devices/{tenant}/{name}"
 
-V1_NEEDS: Final[Needs] = {
+DEVICE_NEEDS: Final[Needs] = {
     ("POST", "/v1/claims"): Need.of(*FIELD),
     ("GET", "/v1/claims"): Need.of(*CLAIM_READERS),
     ("GET", "/v1/claims/{claim_id}"): Need.of(*CLAIM_READERS),

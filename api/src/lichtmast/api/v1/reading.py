@@ -3,12 +3,13 @@
 from http import HTTPStatus
 from typing import Annotated, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from starlette.requests import ClientDisconnect, Request
 
 from lichtmast.api import limits
 from lichtmast.api.problem import Problem, absent, malformed
+from lichtmast.api.times import instant_us
 from lichtmast.wire.identity import DeviceId, IdentityError
 
 NOWHERE: Final = "There is nothing here, or nothing for you."
@@ -18,6 +19,17 @@ _ID_DIGITS_MAX: Final = 18
 
 Text = Annotated[str, Field(min_length=1, max_length=limits.V1_TEXT_CHARACTERS_MAX)]
 RecordId = Annotated[int, Field(ge=1, lt=10**_ID_DIGITS_MAX)]
+
+
+def _instant(value: object) -> int:
+    try:
+        return instant_us(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("an instant such as 2026-11-21T20:30:00Z") from None
+
+
+Instant = Annotated[int, BeforeValidator(_instant)]
+"""Sent as RFC 3339, held in microseconds since 1970."""
 
 
 class Asked(BaseModel):

@@ -28,6 +28,9 @@ RENEW_SPREAD: Final = 1 / 20
 RENEW_REST_SHARE: Final = 1 / 1000
 """After a certificate came, none is renewed for this part of the time that it should have served, 86 minutes of 60
 days: by a clock that is two months ahead every new one is due at once."""
+NOT_ADMITTED_MIN: Final = 3
+"""So often in a row a device is not admitted before that is believed: a broker that is too busy to ask the register
+says the same (CONNACK 5), and a town that enrolled for it would make it busier."""
 FRESH_S: Final = 10.0
 """A certificate that is younger may not be known yet to whoever lets devices in."""
 REFRESH_S: Final = 7 * 86_400.0

@@ -53,6 +53,7 @@ class Schedule:
         self._certified_s = float("-inf")
         self._failures = 0
         self._in_doubt: Refusal | None = None
+        self._not_admitted = 0
 
     def due(self, certificate: Certificate | None, wall_us: int, now_s: float) -> Step | None:
         """What to do now, or None."""
@@ -117,9 +118,12 @@ class Schedule:
 
     def judged(self, refusal: Refusal | None, now_s: float) -> None:
         """What the server of a link thinks of this device: a refusal, or None where it let it in."""
+        self._not_admitted = self._not_admitted + 1 if refusal is Refusal.NOT_ADMITTED else 0
         if refusal is None:
             self._in_doubt, self._failures = None, 0
-        elif refusal is Refusal.NOT_ADMITTED and now_s < self._certified_s + limits.FRESH_S:
+        elif refusal is Refusal.NOT_ADMITTED and (
+            now_s < self._certified_s + limits.FRESH_S or self._not_admitted < limits.NOT_ADMITTED_MIN
+        ):
             pass  # the link tries again by itself, and soon: another certificate would be just as new
         elif self._in_doubt is None and (MEANINGS[refusal].enrols or MEANINGS[refusal].refreshes):
             self._in_doubt = refusal

@@ -15,7 +15,7 @@ from typing import Final, Never
 from lichtmast.edge.clock import Clock
 from lichtmast.edge.identity.refusals import Refusal
 from lichtmast.edge.outbox import OutboxThread
-from lichtmast.edge.pace import backoff_s, share
+from lichtmast.edge.pace import backoff_s, share, spread_over_s
 from lichtmast.edge.uplink import limits
 from lichtmast.edge.uplink.courier import AckRefused, Courier, CourierStatistics
 from lichtmast.edge.uplink.errors import LinkRefusedError, RenewedError, UplinkError
@@ -51,6 +51,7 @@ class DeliveryStatistics:
 class Delivery:
     """Run `run()` as a task. The callables are called in the event loop and must not wait.
 
+    `spread_s` is the longest pause after a connection that worked was lost.
     `state` is asked for how the device is whenever that is published: after each connect, and after
     `state_changed_nowait`. Without it no state is published. `on_judged` hears why a server refuses this device, or the
     device a server, and None when one lets it in.
@@ -64,6 +65,7 @@ class Delivery:
         *,
         clock: Clock,
         seed: int,
+        spread_s: float,
         on_cfg: Callable[[bytes], None],
         on_cmd: Callable[[bytes], None],
         on_ack_refused: Callable[[str], None],
@@ -78,6 +80,7 @@ class Delivery:
         self._failover = failover
         self._now_s = clock.monotonic_s
         self._seed = seed
+        self._spread_s = spread_s
         self._on_cfg, self._on_cmd = on_cfg, on_cmd
         self._on_judged = on_judged
         self._telling = Telling(on_ack_refused, on_pack_refused)
@@ -174,8 +177,10 @@ class Delivery:
             end_if_cancelled()
             if self._proven or self._now_s() - opened_at_s >= limits.PROVEN_S:
                 self._attempts[link.name] = 0
-            pause_s = backoff_s(self._attempts[link.name], self._seed, limits.RETRY_S, limits.RETRY_MAX_S)
-            self._attempts[link.name] += 1
+                pause_s = spread_over_s(self._connects, self._seed, limits.LOST_S, self._spread_s)
+            else:
+                pause_s = backoff_s(self._attempts[link.name], self._seed, limits.RETRY_S, limits.RETRY_MAX_S)
+                self._attempts[link.name] += 1
             await self._wait(self._renewed, self._now_s() + pause_s)
 
     def _ended(self, link: Link, error: BaseException) -> None:

@@ -43,7 +43,9 @@ RETRY_AFTER_MAX_S: Final = 3_600.0
 START_SPREAD_S: Final = 2.0
 """When the power of a whole street comes back, its agents do not dial in the same instant."""
 PROVEN_S: Final = 60.0
-"""A connection that confirmed a pack, or lived so long, was good: after its end the first pause follows."""
+"""A connection that confirmed a pack, or lived so long, was good: after its end a pause follows between LOST_S and the
+`spread_s` of the settings. A broker that ends loses all its devices in one instant, and cannot let them in in one."""
+LOST_S: Final = 1.0
 
 TRIAL_SHARE: Final = 4
 """A link on trial gets this part of the patience with one that has worked."""

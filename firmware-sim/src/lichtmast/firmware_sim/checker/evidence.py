@@ -17,6 +17,8 @@ class Fate(Enum):
     STORED = "stored"
     QUARANTINED = "quarantined"
     DUPLICATE = "duplicate"
+    REPLAYED = "replayed"
+    """It lay in quarantine, and is stored now."""
 
 
 class Arrival(NamedTuple):

@@ -73,6 +73,7 @@ class _Fates:
 
     stored: Counter[PackKey]
     quarantined: Counter[PackKey]
+    replayed: Counter[PackKey]
     dropped: frozenset[PackKey]
     outbox: frozenset[PackKey]
     rows: Mapping[str, RowFaults]
@@ -84,13 +85,14 @@ class _Fates:
         for name, found in evidence.paths.items():
             series = evidence.series if evidence.series is not None else learn_series(sent, found)
             rows[name] = compare(sent, found, series, closed=closed)
+        replayed = Counter(one.key for one in evidence.arrivals or () if one.fate is Fate.REPLAYED)
         if evidence.arrivals is None:  # without the ledger the rows themselves tell, and the refusals
             stored = Counter(dict.fromkeys((key for one in rows.values() for key in one.found), 1))
             refused = (key for key, account in books.packs.items() if account.refused_us is not None)
             quarantined = Counter(dict.fromkeys(refused, 1))
         else:
-            stored = Counter(one.key for one in evidence.arrivals if one.fate is Fate.STORED)
-            quarantined = Counter(one.key for one in evidence.arrivals if one.fate is Fate.QUARANTINED)
+            stored = Counter(one.key for one in evidence.arrivals if one.fate is Fate.STORED) + replayed
+            quarantined = Counter(one.key for one in evidence.arrivals if one.fate is Fate.QUARANTINED) - replayed
         if evidence.dropped is None:
             declared = (key for key, account in books.packs.items() if account.dropped_us is not None)
             dropped = frozenset(key for key in declared if key not in stored and key not in quarantined)
@@ -112,7 +114,7 @@ class _Fates:
             outbox=len(outbox - stored.keys() - quarantined.keys()),
             dropped=len(dropped),
         )
-        return cls(stored, quarantined, dropped, outbox, rows, counts)
+        return cls(stored, quarantined, replayed, dropped, outbox, rows, counts)
 
 
 def _vacuous(bites: Mapping[str, int]) -> Iterator[Fault]:
@@ -141,7 +143,7 @@ def _ledger(
     for key, account in books.packs.items():
         if account.acked_us is not None and key not in fates.stored and key not in fates.quarantined:
             yield Fault("acknowledged_and_lost", f"{key}: acknowledged, but neither stored nor in quarantine")
-        if account.refused_us is not None and key not in fates.quarantined:
+        if account.refused_us is not None and key not in fates.quarantined and key not in fates.replayed:
             yield Fault("refused_and_lost", f"{key}: refused, so it belongs in quarantine, but it is not there")
     kept = fates.stored + fates.quarantined
     devices = books.devices

@@ -119,7 +119,8 @@ class Callout:
             return
         verdict = judge(request, self._admission(), now_us)
         token = answer(request, verdict, self._broker.issuer, line.server_id, now_us)
-        line.publish(message.reply, token.encode("ascii"))
+        if token is not None:
+            line.publish(message.reply, token.encode("ascii"))
         if isinstance(verdict, Session):
             self._admitted += 1
             self._known.admit(verdict, time.monotonic())

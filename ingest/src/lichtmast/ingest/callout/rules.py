@@ -64,8 +64,15 @@ def judge(request: Request, admission: Admission, now_us: int) -> Session | Refu
     return Session(request.connection, verdict.device, verdict.serial, verdict.not_after_us)
 
 
-def answer(request: Request, verdict: Session | RefusedConnection, issuer: Issuer, server_id: str, now_us: int) -> str:
-    """The token that tells the server. What a refused client is told is always the same."""
+def answer(
+    request: Request, verdict: Session | RefusedConnection, issuer: Issuer, server_id: str, now_us: int
+) -> str | None:
+    """The token that tells the server; None where it has given up waiting, as then it refused by itself.
+
+    What a refused client is told is always the same.
+    """
+    if isinstance(verdict, RefusedConnection) and verdict.reason is CalloutReason.TOO_LATE:
+        return None
     now_s = now_us // 1_000_000
     told: dict[str, Any] = {"type": "authorization_response", "version": _NATS_VERSION}
     if isinstance(verdict, Session):

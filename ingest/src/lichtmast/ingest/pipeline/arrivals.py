@@ -1,6 +1,7 @@
 """What a fetch from the log brought: one element a pack, in log order, whoever sent it by whatever door."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -11,9 +12,11 @@ import numpy.typing as npt
 from lichtmast.ingest.pipeline.roster import UNKNOWN, Roster
 from lichtmast.store.port import Transport
 from lichtmast.wire import topics
-from lichtmast.wire.envelope import EnvelopeError, disclose
+from lichtmast.wire.envelope import Enclosed, EnvelopeError, disclose
 from lichtmast.wire.identity import IdentityError
+from lichtmast.wire.replay import Action, Ordered, read_orders
 
+_ENVELOPES: Final = frozenset({topics.COAP_DOOR_SUBJECT, topics.REPLAY_SUBJECT})
 _1970: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 RECEPTION_SPREAD_US: Final = 100_000
@@ -66,6 +69,9 @@ class Arrivals:
     any_coap: bool = False
     messages: list[Message | None] = field(default_factory=list)
     """The log message of each pack whose time is shared; None where `received_us` is exact."""
+    orders: dict[int, tuple[Ordered, int]] = field(default_factory=dict)
+    """Rows, ascending, that no device sent: orders about the quarantine, and when the log took them. Such a row is the
+    pack of the entry as it came in then; that of a discard is no pack at all."""
 
     def __len__(self) -> int:
         return len(self.payload)
@@ -75,6 +81,12 @@ class Arrivals:
         message = self.messages[row]
         if message is not None:
             self.received_us[row] = _microseconds(message.published)
+
+    def ordered(self) -> npt.NDArray[np.bool_]:
+        """Which packs came back from the quarantine."""
+        rows: npt.NDArray[np.bool_] = np.zeros(len(self), np.bool_)
+        rows[list(self.orders)] = True
+        return rows
 
     def device_rows(self) -> npt.NDArray[np.int32]:
         """The column `device` as an array."""
@@ -107,9 +119,19 @@ def collect(messages: Sequence[Message], roster: Roster) -> Arrivals:
         last_position=last,
         messages=list(messages),
     )
-    if topics.COAP_DOOR_SUBJECT in set(subjects):
+    if not _ENVELOPES.isdisjoint(subjects):
         return _opened(arrivals, subjects, roster)
     return arrivals
+
+
+def first_payload(subject: str, payload: bytes) -> bytes:
+    """What `collect` makes the payload of the first pack of a log message."""
+    with suppress(EnvelopeError):
+        if subject == topics.COAP_DOOR_SUBJECT:
+            return next((pack.payload for pack in disclose(payload)), payload)
+        if subject == topics.REPLAY_SUBJECT:
+            return next((_payload(order) for order in read_orders(payload)), payload)
+    return payload
 
 
 def _received(messages: Sequence[Message]) -> list[int]:
@@ -132,25 +154,46 @@ def _sender(subject: str) -> str:
 
 def _opened(closed: Arrivals, subjects: list[str], roster: Roster) -> Arrivals:
     """Replace each envelope by the packs in it. A damaged envelope stays as it is, for the quarantine."""
-    opened = Arrivals(last_position=closed.last_position, any_coap=True)
+    opened = Arrivals(last_position=closed.last_position, any_coap=topics.COAP_DOOR_SUBJECT in subjects)
     for row, subject in enumerate(subjects):
-        if subject == topics.COAP_DOOR_SUBJECT:
-            try:
+        packs: Sequence[Enclosed | Ordered] = ()
+        with suppress(EnvelopeError):
+            if subject == topics.COAP_DOOR_SUBJECT:
                 packs = disclose(closed.payload[row])
-            except EnvelopeError:
-                packs = []
-            if packs:
-                count = len(packs)
-                opened.payload += [pack.payload for pack in packs]
-                opened.device += [roster.device_of_name.get(pack.sender, UNKNOWN) for pack in packs]
-                opened.sender += [pack.sender for pack in packs]
-                opened.received_us += [pack.received_us for pack in packs]
-                opened.log_seq += [closed.log_seq[row]] * count
-                opened.part += range(count)
-                opened.content_format += [pack.content_format for pack in packs]
-                opened.transport += [int(Transport.COAP)] * count
-                opened.messages += [None] * count
-                continue
+            elif subject == topics.REPLAY_SUBJECT:
+                packs = orders = read_orders(closed.payload[row])
+                ordered_us = _ordered_us(closed, row)
+                opened.orders |= {at: (one, ordered_us) for at, one in enumerate(orders, len(opened))}
+        if packs:
+            _add(opened, packs, closed.log_seq[row], roster)
+            continue
         for name in _COLUMNS:
             getattr(opened, name).append(getattr(closed, name)[row])
     return opened
+
+
+def _add(opened: Arrivals, packs: Sequence[Enclosed | Ordered], log_seq: int, roster: Roster) -> None:
+    """The packs of one envelope, each with its own sender and time."""
+    count = len(packs)
+    transport = Transport.COAP if isinstance(packs[0], Enclosed) else Transport.REPLAY
+    opened.payload += [_payload(pack) for pack in packs]
+    opened.device += [roster.device_of_name.get(pack.sender, UNKNOWN) for pack in packs]
+    opened.sender += [pack.sender for pack in packs]
+    opened.received_us += [pack.received_us for pack in packs]
+    opened.log_seq += [log_seq] * count
+    opened.part += range(count)
+    opened.content_format += [pack.content_format for pack in packs]
+    opened.transport += [int(transport)] * count
+    opened.messages += [None] * count
+
+
+def _payload(pack: Enclosed | Ordered) -> bytes:
+    """A discard has none: what names it stands in its place, so that its line of the ledger has a digest."""
+    if isinstance(pack, Ordered) and pack.action is Action.DISCARD:
+        return pack.key
+    return pack.payload
+
+
+def _ordered_us(closed: Arrivals, row: int) -> int:
+    message = closed.messages[row]
+    return closed.received_us[row] if message is None else _microseconds(message.published)

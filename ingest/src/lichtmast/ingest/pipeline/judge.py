@@ -12,6 +12,7 @@ from lichtmast.wire import limits, senml
 from lichtmast.wire.identity import URN_PREFIX
 from lichtmast.wire.quality import Quality
 from lichtmast.wire.refusal import PackError, Refusal
+from lichtmast.wire.validation import UnitConversion
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -91,15 +92,31 @@ def _row(record: senml.Record, suffix: str, device: int, roster: Roster) -> Row 
     if column == UNKNOWN or roster.datastreams[device, column] == UNKNOWN:
         return Refusal.UNKNOWN_NAME, f"profile {profile.key} has no name {suffix[: limits.NAME_LENGTH_MAX]}"
     capability = profile.uplinks[profile.index_of(suffix)]
+    datastream_id = int(roster.datastreams[device, column])
     if record.unit is not None and record.unit != capability.unit:
-        return Refusal.WRONG_UNIT, f"{suffix} is in {capability.unit or 'no unit'}, not in {record.unit}"
-    row = _of_kind(record, int(roster.datastreams[device, column]), int(roster.kinds[profile_row, column]))
+        accepted = roster.validation.accepted(profile.key, capability.key, datastream_id)
+        conversion = next((one for one in accepted if one.unit == record.unit), None)
+        if conversion is None:
+            return Refusal.WRONG_UNIT, f"{suffix} is in {capability.unit or 'no unit'}, not in {record.unit}"
+        try:
+            record = _converted(record, conversion)
+        except OverflowError:
+            return Refusal.BAD_VALUE, f"{suffix} is beyond IEEE double precision in {capability.unit or 'no unit'}"
+    row = _of_kind(record, datastream_id, int(roster.kinds[profile_row, column]))
     if row is None:
         return Refusal.WRONG_TYPE, f"{suffix} takes a {capability.kind.value} value"
     minimum, maximum = roster.minima[profile_row, column], roster.maxima[profile_row, column]
     if row.result is not None and not minimum <= row.result <= maximum:
         return replace(row, quality=row.quality | Quality.OUT_OF_RANGE)
     return row
+
+
+def _converted(record: senml.Record, conversion: UnitConversion) -> senml.Record:
+    """The record in the capability's own unit. Raises OverflowError. What is no number is for `_of_kind` to refuse."""
+    if not isinstance(record.value, float):
+        return record
+    quality = record.quality | int(Quality.UNIT_CONVERTED)
+    return replace(record, value=conversion.convert(record.value), quality=quality)
 
 
 def _of_kind(record: senml.Record, datastream_id: int, kind: int) -> Row | None:

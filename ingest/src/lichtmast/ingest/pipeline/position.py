@@ -7,15 +7,14 @@ store took from there.
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from xxhash import xxh3_64_intdigest
 
 from lichtmast.ingest.log import Log
+from lichtmast.ingest.pipeline.arrivals import first_payload
 from lichtmast.wire import topics
-from lichtmast.wire.envelope import EnvelopeError, disclose
 
 
 class Position(NamedTuple):
@@ -63,8 +62,4 @@ def _name(base: str, generation: int) -> str:
 
 def _digest(subject: str, payload: bytes) -> int:
     """The digest of the first pack of a log message, as the pipeline takes it."""
-    if subject == topics.COAP_DOOR_SUBJECT:
-        with suppress(EnvelopeError):
-            packs = disclose(payload)
-            payload = packs[0].payload if packs else payload
-    return xxh3_64_intdigest(payload)
+    return xxh3_64_intdigest(first_payload(subject, payload))

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from lichtmast.ingest.pipeline.arrivals import Arrivals
 from lichtmast.ingest.pipeline.judge import Ranges, Row
-from lichtmast.store.port import PackKey
+from lichtmast.store.port import Outcome, PackKey
 from lichtmast.wire.refusal import Refusal
 
 PENDING: Final = -1
@@ -48,6 +48,8 @@ class Prepared:
     loose: list[int] = field(default_factory=list)
     declared: dict[int, Ranges] = field(default_factory=dict)
     """Numbers that a pack declares as dropped, for the few that declare any."""
+    kept: dict[int, tuple[Refusal, str] | None] = field(default_factory=dict)
+    """Entries of the quarantine that an order did not close, and why again; None where no such entry is open."""
     drops: list[Drop] = field(default_factory=list)
     """What of it is news, for the store."""
 
@@ -72,7 +74,8 @@ class Prepared:
         """(datastream, time) and result of this batch's numbered packs, on the datastreams that loose packs name."""
         wanted = set(self.loose)
         streams = {row.datastream_id for pack, row in self.rows.judged if pack in wanted}
-        mask = np.isin(self.rows.datastream, list(streams))
+        stored = (self.outcome == Outcome.STORED) | (self.outcome == Outcome.REPLAYED)
+        mask = np.isin(self.rows.datastream, list(streams)) & stored[self.rows.pack]
         columns = (
             self.rows.datastream[mask].tolist(),
             self.rows.time_us[mask].tolist(),
@@ -82,7 +85,7 @@ class Prepared:
             (one, time_us): result for one, time_us, result in zip(*columns, strict=True)
         }
         for pack, row in self.rows.judged:
-            if pack not in wanted and pack not in self.refusals:
+            if pack not in wanted and stored[pack]:
                 found[row.datastream_id, row.time_us] = row.text if row.result is None else row.result
         return found
 

@@ -15,6 +15,7 @@ from lichtmast.registry.directory import Directory
 from lichtmast.registry.records import DeviceStatus
 from lichtmast.wire import topics
 from lichtmast.wire.profile import Profile, ResultKind
+from lichtmast.wire.validation import CapabilityRules, RuleSet
 
 UNKNOWN: Final = -1
 
@@ -29,7 +30,8 @@ class Roster:
     """Devices 0..n-1 with their names, and by [profile, suffix] what each name means.
 
     `datastreams[device, suffix]` is the datastream id or UNKNOWN. `units` holds codes of `unit_codes`, where code 0,
-    the empty text, is "none given".
+    the empty text, is "none given". `rules[profile][suffix]` is None where the profile has no such name; what single
+    datastreams have of their own is in `validation`. `longitude` and `latitude` are NaN where a device has no place.
     """
 
     revision: int
@@ -47,6 +49,10 @@ class Roster:
     units: npt.NDArray[np.int16]
     minima: npt.NDArray[np.float64]
     maxima: npt.NDArray[np.float64]
+    rules: list[list[CapabilityRules | None]]
+    validation: RuleSet
+    longitude: npt.NDArray[np.float64]
+    latitude: npt.NDArray[np.float64]
 
     @classmethod
     def build(cls, directory: Directory, known_profiles: Mapping[str, Profile]) -> "Roster":
@@ -62,15 +68,17 @@ class Roster:
         units = np.zeros(shape, np.int16)
         minima = np.full(shape, -np.inf)
         maxima = np.full(shape, np.inf)
+        rules: list[list[CapabilityRules | None]] = [[None] * len(suffix_codes) for _ in profiles]
         columns: dict[str, npt.NDArray[np.int64]] = {}
         for row, profile in enumerate(profiles):
             columns[profile.key] = np.array([suffix_codes[one.suffix] for one in profile.uplinks])
-            for one in profile.uplinks:
+            for one, believable in zip(profile.uplinks, directory.validation.of(profile), strict=True):
                 at = (row, suffix_codes[one.suffix])
+                rules[row][at[1]] = believable
                 kinds[at] = _KINDS[one.kind]
                 units[at] = unit_codes[one.unit or ""]
-                minima[at] = -np.inf if one.minimum is None else one.minimum
-                maxima[at] = np.inf if one.maximum is None else one.maximum
+                minima[at] = -np.inf if believable.minimum is None else believable.minimum
+                maxima[at] = np.inf if believable.maximum is None else believable.maximum
         entries = list(directory.entries.values())
         datastreams: npt.NDArray[np.int32] = np.full((len(entries), len(suffix_codes)), UNKNOWN, np.int32)
         profile_rows = {profile.key: row for row, profile in enumerate(profiles)}
@@ -93,8 +101,16 @@ class Roster:
             units=units,
             minima=minima,
             maxima=maxima,
+            rules=rules,
+            validation=directory.validation,
+            longitude=_degrees([entry.longitude for entry in entries]),
+            latitude=_degrees([entry.latitude for entry in entries]),
         )
 
     def statistics(self) -> dict[str, Any]:
         """How many devices it holds, and of which revision of the register."""
         return {"devices": len(self.names), "revision": self.revision}
+
+
+def _degrees(column: list[float | None]) -> npt.NDArray[np.float64]:
+    return np.array([np.nan if one is None else one for one in column], np.float64)

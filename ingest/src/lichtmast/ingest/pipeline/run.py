@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
@@ -21,16 +21,19 @@ from lichtmast.ingest.pipeline.acks import Acks
 from lichtmast.ingest.pipeline.arrivals import Arrivals, Message, collect
 from lichtmast.ingest.pipeline.position import Position, locate
 from lichtmast.ingest.pipeline.prepared import Prepared
+from lichtmast.ingest.pipeline.replays import ask
 from lichtmast.ingest.pipeline.roster import UNKNOWN, Roster
 from lichtmast.ingest.pipeline.sequence import Sequences
 from lichtmast.ingest.pipeline.transform import Settled, Transform
 from lichtmast.ingest.pipeline.upkeep import Upkeep
+from lichtmast.ingest.validation import REMEMBERED, Validator
 from lichtmast.registry.directory import Directory
 from lichtmast.store.errors import StoreBrokenError, StoreError
 from lichtmast.store.port import Batch, ObservationStore
 from lichtmast.wire import topics
 from lichtmast.wire.faultpoint import faultpoint
 from lichtmast.wire.profile import load_profiles
+from lichtmast.wire.quality import Quality
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +103,29 @@ class Statistics:
             self.refusals[refusal.value] = self.refusals.get(refusal.value, 0) + count
 
 
+@dataclass(frozen=True, slots=True)
+class Heart:
+    """What one run knows: the transform decides what is stored, the validator what is doubtful about it."""
+
+    transform: Transform
+    validator: Validator
+
+    @property
+    def roster(self) -> Roster:
+        """The devices as known now."""
+        return self.transform.roster
+
+    def renew(self, roster: Roster) -> None:
+        """Go on with another roster."""
+        self.transform.renew(roster)
+        self.validator.renew(roster)
+
+    def judge(self, settled: Settled) -> Settled:
+        """The same with what is doubtful about each observation."""
+        judged = self.validator.judge(settled.batch.observations, settled.origin)
+        return replace(settled, batch=replace(settled.batch, observations=judged))
+
+
 class Pipeline:
     """Moves readings from the log to the store. Run `run()` as a task; `statistics` tells what it did."""
 
@@ -158,20 +184,30 @@ class Pipeline:
             self.statistics.position = position.offset
             progress = await self._in_writer(self._store.progress)
             sequences = Sequences.restored(zip(*(column.to_pylist() for column in progress.columns), strict=True))
-            transform = Transform(await self._read_roster(), sequences)
-            _log.info("pipeline_started log=%s offset=%d devices=%d", *position, len(transform.roster.names))
+            roster = await self._read_roster()
+            heart = Heart(
+                Transform(roster, sequences), await self._in_writer(lambda: self._validator(roster, progress))
+            )
+            _log.info("pipeline_started log=%s offset=%d devices=%d", *position, len(roster.names))
             self.ready.set()
             upkeep = asyncio.create_task(
                 Upkeep(log, self._store, lambda: self.statistics.position).run(), name="store-upkeep"
             )
             try:
                 async with Reader(log, topics.READINGS_STREAM, position.offset) as reader:
-                    await self._pump(log, reader, transform, position)
+                    await self._pump(log, reader, heart, position)
             finally:
                 upkeep.cancel()
                 await asyncio.gather(upkeep, return_exceptions=True)
 
-    async def _pump(self, log: Log, reader: Reader, transform: Transform, position: Position) -> None:
+    def _validator(self, roster: Roster, progress: pa.Table) -> Validator:
+        """A validator that knows what the store holds."""
+        validator = Validator(roster)
+        out_of_order = int(Quality.LATE | Quality.TIME_IN_FUTURE)
+        validator.restore(self._store.recent(REMEMBERED, without=out_of_order), progress)
+        return validator
+
+    async def _pump(self, log: Log, reader: Reader, heart: Heart, position: Position) -> None:
         """Fetch, transform and commit; the next fetch and transform run beside the commit."""
         fetching = asyncio.ensure_future(reader.fetch(self._most()))
         committing: asyncio.Future[None] | None = None
@@ -180,11 +216,11 @@ class Pipeline:
                 messages = await fetching
                 self._careful_left = max(self._careful_left - 1, 0)
                 fetching = asyncio.ensure_future(reader.fetch(self._most()))
-                await self._renew_roster(transform, ROSTER_CHECK_S)
+                await self._renew_roster(heart, ROSTER_CHECK_S)
                 if not messages:
                     continue
-                prepared = await self._prepare(messages, transform)
-                settled = await self._settle(prepared, transform, position.name, committing)
+                prepared = await self._prepare(messages, heart)
+                settled = self._judge(await self._settle(prepared, heart.transform, position.name, committing), heart)
                 if committing is not None:
                     await committing
                 committing = asyncio.ensure_future(self._finish(log, settled))
@@ -201,44 +237,57 @@ class Pipeline:
         """How many messages the next fetch may bring."""
         return 1 if self._careful_left else FETCH_MAX
 
-    async def _prepare(self, messages: Sequence[Message], transform: Transform) -> Prepared:
-        arrivals = collect(messages, transform.roster)
-        if _is_refused(arrivals, transform.roster) and await self._renew_roster(transform, 0.0):
-            arrivals = collect(messages, transform.roster)  # registered or enrolled a moment ago, before it sent this
+    async def _prepare(self, messages: Sequence[Message], heart: Heart) -> Prepared:
+        arrivals = collect(messages, heart.roster)
+        if _is_refused(arrivals, heart.roster) and await self._renew_roster(heart, 0.0):
+            arrivals = collect(messages, heart.roster)  # registered or enrolled a moment ago, before it sent this
         try:
-            return transform.prepare(arrivals)
+            return heart.transform.prepare(arrivals)
         except Exception as error:
             if len(messages) > 1:
                 raise
             _log.exception("message_quarantined position=%d", arrivals.last_position)
-            return transform.refuse(arrivals, f"the pipeline failed on it ({type(error).__name__}); see its log")
+            return heart.transform.refuse(arrivals, f"the pipeline failed on it ({type(error).__name__}); see its log")
 
     async def _settle(
         self, prepared: Prepared, transform: Transform, log_name: str, committing: asyncio.Future[None] | None
     ) -> Settled:
-        known = {}
+        known, held = {}, None
         loose = prepared.loose_keys() if prepared.loose else None
-        if prepared.doubtful or loose is not None:
+        if prepared.doubtful or loose is not None or prepared.arrivals.orders:
             if committing is not None:
                 await committing  # the answer may be in the batch that is being written
             if prepared.doubtful:
                 known = await self._in_writer(lambda: self._store.digests(prepared.doubtful_keys()))
             if loose is not None:
                 loose = await self._in_writer(lambda: self._store.existing(loose))
-        return transform.settle(prepared, known, loose, log_name)
+            if prepared.arrivals.orders:
+                held = await self._in_writer(lambda: ask(prepared, self._store))
+        return transform.settle(prepared, known, loose, log_name, held)
 
-    async def _publish(self, log: Log, batch: Batch) -> None:
+    def _judge(self, settled: Settled, heart: Heart) -> Settled:
+        """Flag what is doubtful. One message that makes the validator fail is stored without its flags."""
+        try:
+            return heart.judge(settled)
+        except Exception:
+            if not self._careful_left:
+                raise
+            _log.exception("observations_not_judged position=%d", settled.batch.offset)
+            return settled
+
+    async def _publish(self, log: Log, settled: Settled) -> None:
         """Give the batch to the OBSERVATIONS log, but not again when only its commit had failed."""
+        batch = settled.batch
         published_log, published_upto = self._published
         if batch.log == published_log and batch.offset <= published_upto:
             return
-        for message in observations.encode(batch.observations):
+        for message in observations.encode(batch.observations, settled.origin.log_seq, log_name=batch.log):
             await log.append(topics.OBSERVATIONS_SUBJECT, message)
         self._published = (batch.log, batch.offset)
 
     async def _finish(self, log: Log, settled: Settled) -> None:
         """To the OBSERVATIONS log, then to the store, and only then to the devices."""
-        await self._publish(log, settled.batch)
+        await self._publish(log, settled)
         await self._in_writer(lambda: self._commit(settled.batch))
         self.statistics.add(settled)
         self._acks.offer(settled.standings)
@@ -248,15 +297,16 @@ class Pipeline:
         self._store.commit(batch)
         faultpoint("ingest.after_commit")
 
-    async def _renew_roster(self, transform: Transform, not_within_s: float) -> bool:
+    async def _renew_roster(self, heart: Heart, not_within_s: float) -> bool:
         """Take the register's present state when it moved; whether it did."""
         now_s = time.monotonic()
         if now_s - self._roster_checked_s < not_within_s:
             return False
         self._roster_checked_s = now_s
-        if await asyncio.to_thread(self._register.revision) == transform.roster.revision:
+        if await asyncio.to_thread(self._register.revision) == heart.roster.revision:
             return False
-        transform.renew(await self._read_roster())
+        roster = await self._read_roster()
+        await asyncio.to_thread(heart.renew, roster)
         return True
 
     async def _read_roster(self) -> Roster:

@@ -8,23 +8,21 @@ import pyarrow as pa
 
 from lichtmast.ingest.pipeline.prepared import Prepared
 from lichtmast.store.port import DROPS_SCHEMA, LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Outcome
+from lichtmast.wire.quality import Quality
 
 _NO_DROPS: Final = DROPS_SCHEMA.empty_table()
 
 
-def observations(prepared: Prepared, dropped: set[tuple[int, int]]) -> tuple[pa.Table, npt.NDArray[np.int32]]:
-    """The rows of stored packs as a table, and how many each pack has."""
+def observations(prepared: Prepared, dropped: set[tuple[int, int]]) -> tuple[pa.Table, npt.NDArray[np.intp]]:
+    """The rows of stored packs as a table, and of which pack each row is."""
     rows, outcome = prepared.rows, prepared.outcome
     received_us = np.array(prepared.arrivals.received_us, np.int64)
     pack, datastream, time_us, result, quality = rows.pack, rows.datastream, rows.time_us, rows.result, rows.quality
-    keep = outcome[pack] == Outcome.STORED
+    stored = (outcome == Outcome.STORED) | (outcome == Outcome.REPLAYED)
+    keep = stored[pack]
     if not keep.all():
         pack, datastream, time_us, result, quality = (one[keep] for one in (pack, datastream, time_us, result, quality))
-    judged = [
-        (row, one)
-        for index, (row, one) in enumerate(rows.judged)
-        if outcome[row] == Outcome.STORED and (row, index) not in dropped
-    ]
+    judged = [(row, one) for index, (row, one) in enumerate(rows.judged) if stored[row] and (row, index) not in dropped]
     text = pa.nulls(len(pack), pa.string())
     results = pa.array(result)
     if judged:
@@ -34,16 +32,19 @@ def observations(prepared: Prepared, dropped: set[tuple[int, int]]) -> tuple[pa.
         quality = np.concatenate((quality, [one.quality for _, one in judged])).astype(np.int32)
         results = pa.concat_arrays([results, pa.array([one.result for _, one in judged], pa.float64())])
         text = pa.concat_arrays([text, pa.array([one.text for _, one in judged], pa.string())])
+    if prepared.arrivals.orders:
+        quality = quality | np.where(prepared.arrivals.ordered()[pack], np.int32(Quality.REPLAYED), np.int32(0))
     table = pa.table(
         [pa.array(datastream), pa.array(time_us), results, text, pa.array(quality), pa.array(received_us[pack])],
         schema=OBSERVATION_SCHEMA,
     )
-    return table, np.bincount(pack, minlength=len(outcome)).astype(np.int32)
+    return table, pack
 
 
-def ledger(prepared: Prepared, readings: npt.NDArray[np.int32]) -> pa.Table:
-    """A line for each pack that came, with how many readings it brought."""
+def ledger(prepared: Prepared, pack: npt.NDArray[np.intp]) -> pa.Table:
+    """A line for each pack that came, with how many readings it brought; `pack` says of which pack each reading is."""
     arrivals = prepared.arrivals
+    readings = np.bincount(pack, minlength=len(prepared.outcome)).astype(np.int32)
     return pa.table(
         [
             pa.array(arrivals.sender, pa.string()),

@@ -6,6 +6,8 @@ After a failed commit the transform is thrown away: its sequences are ahead of t
 """
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,9 @@ from lichtmast.ingest import decode
 from lichtmast.ingest.pipeline import tables
 from lichtmast.ingest.pipeline.arrivals import Arrivals
 from lichtmast.ingest.pipeline.judge import Accepted, Rejected, judge
+from lichtmast.ingest.pipeline.origin import Origin, origin_of
 from lichtmast.ingest.pipeline.prepared import PENDING, Prepared, Rows, no_rows
+from lichtmast.ingest.pipeline.replays import Held, released, settle_loose_orders, settle_orders
 from lichtmast.ingest.pipeline.roster import BOOLEAN, UNKNOWN, Roster
 from lichtmast.ingest.pipeline.sequence import Progress, Sequences, Standing
 from lichtmast.store.port import Batch, Outcome, PackKey, Transport
@@ -24,6 +28,7 @@ from lichtmast.wire import limits
 from lichtmast.wire.acknowledgement import Refused
 from lichtmast.wire.quality import Quality
 from lichtmast.wire.refusal import Refusal
+from lichtmast.wire.replay import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Settled:
     """One transaction for the store, and what to tell the devices once it is on disk."""
 
     batch: Batch
+    origin: Origin
     standings: dict[str, Standing]
     packs: int
     readings: int
@@ -70,7 +76,8 @@ class Transform:
         )
         done = self._read_fast(prepared)
         for row in np.flatnonzero(~done).tolist():
-            self._judge(prepared, row)
+            if row not in arrivals.orders or arrivals.orders[row][0].action is Action.REPLAY:
+                self._judge(prepared, row)
         self._sequence(prepared)
         return prepared
 
@@ -152,7 +159,7 @@ class Transform:
         """Walk the packs in log order; new ones are settled at once, the others are left for the store's answer."""
         outcome = prepared.outcome
         current = self._current
-        refusals, declared = prepared.refusals, prepared.declared
+        refusals, declared, orders = prepared.refusals, prepared.declared, prepared.arrivals.orders
         stored, quarantined = int(Outcome.STORED), int(Outcome.QUARANTINED)
         for row, (device, epoch, seq) in enumerate(
             zip(prepared.arrivals.device, prepared.epochs, prepared.seqs, strict=True)
@@ -160,8 +167,10 @@ class Transform:
             if epoch is None or seq is None or device < 0:
                 if row in refusals:
                     outcome[row] = quarantined
-                else:
+                elif row not in orders or orders[row][0].action is Action.REPLAY:
                     prepared.loose.append(row)
+                continue
+            if row in orders:
                 continue
             progress = current[device]
             if progress is None or progress.epoch != epoch:
@@ -178,22 +187,32 @@ class Transform:
             if declared and row in declared:
                 _declare(prepared, row, progress)
 
-    def settle(self, prepared: Prepared, known: dict[PackKey, int], existing: pa.Table, log: str) -> Settled:
-        """Make the batch, given what the ledger knows of the doubtful keys and the store of the loose times."""
+    def settle(
+        self, prepared: Prepared, known: dict[PackKey, int], existing: pa.Table, log: str, held: Held | None = None
+    ) -> Settled:
+        """Make the batch, given what the ledger knows of the doubtful keys and the store of the loose times.
+
+        `held` is what `replays.ask` brought, for a batch with orders about the quarantine.
+        """
         self._settle_doubtful(prepared, known)
+        if prepared.arrivals.orders:
+            settle_orders(prepared, held or Held(), partial(self._store_number, prepared))
         dropped = _settle_loose(prepared, existing)
+        settle_loose_orders(prepared)
         arrivals, outcome = prepared.arrivals, prepared.outcome
-        observations, readings = tables.observations(prepared, dropped)
+        observations, pack = tables.observations(prepared, dropped)
         standings = self._standings(prepared)
         return Settled(
             Batch(
                 observations,
-                tables.ledger(prepared, readings),
+                tables.ledger(prepared, pack),
                 tables.quarantine(prepared),
                 log,
                 arrivals.last_position,
                 tables.drops(prepared),
+                released(prepared),
             ),
+            origin_of(prepared, pack),
             standings,
             len(arrivals),
             observations.num_rows,
@@ -209,7 +228,7 @@ class Transform:
         known = dict(known)
         doubtful = set(prepared.doubtful)
         for row, sender in enumerate(prepared.arrivals.sender):
-            if sender not in senders or prepared.seqs[row] is None:
+            if sender not in senders or prepared.seqs[row] is None or row in prepared.arrivals.orders:
                 continue
             key = prepared.key(row)
             if row not in doubtful:
@@ -218,14 +237,10 @@ class Transform:
             digest = known.get(key)
             if digest is None:  # It had not come after all: it was declared as dropped, or the filter not certain.
                 known[key] = prepared.digests[row]
-                progress = self._sequences.of(sender, key.epoch)
-                progress.add(key.seq)
-                _declare(prepared, row, progress)
+                self._store_number(prepared, row, key)
                 prepared.outcome[row] = Outcome.QUARANTINED if row in prepared.refusals else Outcome.STORED
             elif digest == prepared.digests[row]:
-                progress = self._sequences.of(sender, key.epoch)
-                progress.add(key.seq)  # memory may have forgotten it, and the ack with it
-                _declare(prepared, row, progress)
+                self._store_number(prepared, row, key)  # memory may have forgotten it, and the ack with it
                 prepared.outcome[row] = Outcome.DUPLICATE
                 prepared.refusals.pop(row, None)
             else:
@@ -237,12 +252,21 @@ class Transform:
                 prepared.conflicts[row] = (key.epoch, key.seq)
                 prepared.epochs[row] = prepared.seqs[row] = None  # the key belongs to the first
 
+    def _store_number(self, prepared: Prepared, row: int, key: PackKey) -> None:
+        """Remember that this number came, and what its pack declares beside it."""
+        progress = self._sequences.of(key.device, key.epoch)
+        progress.add(key.seq)
+        _declare(prepared, row, progress)
+
     def _standings(self, prepared: Prepared) -> dict[str, Standing]:
         """What each MQTT device of this batch is told, per device of the last epoch it spoke in."""
         arrivals = prepared.arrivals
+        devices = arrivals.device
+        if arrivals.orders:  # what came back from the quarantine, no device has just said
+            devices = [UNKNOWN if row in arrivals.orders else device for row, device in enumerate(devices)]
         spoke = {
             device: epoch
-            for device, epoch in zip(arrivals.device, prepared.epochs, strict=True)
+            for device, epoch in zip(devices, prepared.epochs, strict=True)
             if epoch is not None and device >= 0
         }
         refused: dict[int, list[Refused]] = {}
@@ -253,7 +277,7 @@ class Transform:
                 refused.setdefault(device, []).append(Refused(seq, refusal.value, detail[:200]))
         if arrivals.any_coap:  # over CoAP the answer was the acknowledgement
             mqtt = int(Transport.MQTT)
-            told = {device for device, one in zip(arrivals.device, arrivals.transport, strict=True) if one == mqtt}
+            told = {device for device, one in zip(devices, arrivals.transport, strict=True) if one == mqtt}
             spoke = {device: epoch for device, epoch in spoke.items() if device in told}
         names = self._roster.names
         standings: dict[str, Standing] = {}
@@ -284,20 +308,22 @@ def _settle_loose(prepared: Prepared, existing: pa.Table) -> set[tuple[int, int]
     seen = _results(existing) | prepared.numbered_results()
     dropped: set[tuple[int, int]] = set()
     fresh = dict.fromkeys(prepared.loose, 0)
-    for index, (pack, row) in enumerate(prepared.rows.judged):
+    for pack, group in groupby(enumerate(prepared.rows.judged), lambda one: one[1][0]):
         if pack not in fresh:
             continue
-        key, result = (row.datastream_id, row.time_us), row.text if row.result is None else row.result
-        if key not in seen:
-            seen[key] = result
-            fresh[pack] += 1
-        elif seen[key] == result:
-            dropped.add((pack, index))
-        else:
-            prepared.refusals[pack] = (
-                Refusal.SEQUENCE_CONFLICT,
-                f"datastream {row.datastream_id} has another value at this time; number packs with lm-epoch and lm-seq",
-            )
+        own: dict[tuple[int, int], float | str | None] = {}
+        for index, (_, row) in group:
+            key, result = (row.datastream_id, row.time_us), row.text if row.result is None else row.result
+            if key not in seen and key not in own:
+                own[key] = result
+            elif (own[key] if key in own else seen[key]) == result:
+                dropped.add((pack, index))
+            else:
+                detail = f"datastream {row.datastream_id} has another value at this time"
+                prepared.refusals[pack] = Refusal.SEQUENCE_CONFLICT, f"{detail}; number packs with lm-epoch and lm-seq"
+        if pack not in prepared.refusals:  # of a refused pack nothing is stored that another could repeat
+            seen |= own
+            fresh[pack] = len(own)
     for pack, count in fresh.items():
         prepared.outcome[pack] = Outcome.STORED if count else Outcome.DUPLICATE
         if pack in prepared.refusals:

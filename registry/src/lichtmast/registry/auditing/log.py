@@ -1,7 +1,7 @@
 """The log of changes as its readers have it: pages, an export, and the verdict.
 
-Nothing here writes events; that is `append`, in the transaction of the change. What is erased here is only what was
-written to be erasable.
+The register's own changes are written by `append`, in their transaction; `note` is for what is done elsewhere by its
+leave. What is erased here is only what was written to be erasable.
 """
 
 import json
@@ -14,8 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, delete, select
 
 from lichtmast.registry import schema
-from lichtmast.registry.auditing.event import GENESIS, LoggedEvent
+from lichtmast.registry.auditing.chain import append
+from lichtmast.registry.auditing.event import GENESIS, Event, LoggedEvent
 from lichtmast.registry.auditing.verdict import AuditHead, AuditVerdict, verify
+from lichtmast.registry.database import writing
 from lichtmast.registry.limits import AUDIT_BATCH_ROWS, PAGE_RECORDS_MAX
 
 _E, _S = schema.audit_event.c, schema.audit_sensitive.c
@@ -63,6 +65,11 @@ class AuditLog:
             query = query.where(_E.subject == subject)
         with self._engine.connect() as connection:
             return [_event(row) for row in connection.execute(query.limit(limit))]
+
+    def note(self, event: Event) -> None:
+        """Write an event of something that changes nothing in the register; before it is done."""
+        with writing(self._engine) as connection:
+            append(connection, event)
 
     def verify(self, expect: str | None = None) -> AuditVerdict:
         """Follow the whole chain; `expect` is the hash of a head that was kept elsewhere."""

@@ -34,7 +34,8 @@ class Vault:
     def __init__(self, secret: bytes) -> None:
         if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
             raise VaultError(
-                f"the unlock secret has {len(secret)} bytes; it needs {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX}"
+                f"the unlock secret has {len(secret)} bytes; it needs {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX}: "
+                "name the file of the whole one in LICHTMAST_UNLOCK_FILE"
             )
         self._secret = secret
 
@@ -53,7 +54,8 @@ class Vault:
             key = load_pem_private_key(pem, self._secret)
         except ValueError as error:
             raise WrongSecretError(
-                f"the key {path} is whole, but the unlock secret does not open it; give the one that it was made with"
+                f"the key {path} is whole, but the unlock secret does not open it; name the file of the one that it "
+                "was made with in LICHTMAST_UNLOCK_FILE"
             ) from error
         except (TypeError, UnsupportedAlgorithm) as error:  # not encrypted, or of a kind that we never write
             raise KeyDamagedError(damaged) from error

@@ -41,8 +41,9 @@ def audit(
 ) -> None:
     """Prove sent = stored + quarantined + duplicate + dropped, and name every missing pack.
 
-    Works on a running Lichtmast (which first stores what its log still holds) and on a stopped one. Exit code 1 when
-    the books do not balance, or when the log of changes is not whole.
+    What was discarded from the quarantine on purpose is a sum of its own. Works on a running Lichtmast (which first
+    stores what its log still holds) and on a stopped one. Exit code 1 when the books do not balance, or when the log of
+    changes is not whole.
     """
     if log:
         raise typer.Exit(0 if audit_log(Folder.choose(data), since, export, expect, as_json=as_json) else 1)
@@ -66,9 +67,10 @@ def audit(
 
 
 def _show(told: dict[str, Any]) -> None:
+    discarded = f"+ discarded {told['discarded']} " if told["discarded"] else ""
     console.print(
         f"sent {told['sent']} = stored {told['stored']} + quarantined {told['quarantined']} "
-        f"+ duplicates {told['duplicates']} + dropped {told['dropped']} + missing {told['missing']}",
+        f"+ duplicates {told['duplicates']} {discarded}+ dropped {told['dropped']} + missing {told['missing']}",
         soft_wrap=True,
     )
     _show_devices(_concerned(told))

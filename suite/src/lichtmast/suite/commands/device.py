@@ -18,8 +18,8 @@ from lichtmast.suite.commands.device_label import label
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
 from lichtmast.suite.errors import DeviceOrderError, OperatorError
 from lichtmast.suite.folder import Folder
+from lichtmast.suite.limits import WAIT_MAX_S
 from lichtmast.suite.operator_actor import operator_actor
-from lichtmast.suite.operator_devices import WAIT_MAX_S
 from lichtmast.suite.refused import refused_line
 from lichtmast.suite.remote import Remote
 from lichtmast.wire import DeviceId

@@ -4,6 +4,7 @@ In the register itself, so it works beside a running Lichtmast, which sees the c
 stopped one. The log of changes names the account that ran the command.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,10 +13,11 @@ import typer
 from rich.table import Table
 
 from lichtmast.registry import Registry
-from lichtmast.registry.identity import CertificateRecord, Claim, RevocationReason
+from lichtmast.registry.identity import CertificateRecord, Claim, IdentityBook, RevocationReason
 from lichtmast.registry.pki import Authority
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
+from lichtmast.suite.commands.register import open_register
 from lichtmast.suite.errors import DeviceOrderError
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.operator_actor import operator_actor
@@ -64,7 +66,7 @@ def cancel(
     as_json: JsonOption = False,
 ) -> None:
     """Close a claim that no node used; the device goes back into the stock."""
-    with _registry(data) as registry:
+    with open_register(data) as registry:
         closed = registry.identity.cancel_claim(number, by=operator_actor(), at_us=now_us())
     _tell_claim(closed, as_json=as_json)
 
@@ -98,20 +100,16 @@ def suspend(
     device: DeviceArgument, data: DataOption = None, *, why: WhyOption = "", as_json: JsonOption = False
 ) -> None:
     """Shut every door to a device until it is resumed; whoever is connected is dropped within seconds."""
-    wanted = DeviceId.parse(device)
-    with _registry(data) as registry:
-        changed = registry.identity.suspend(wanted, by=operator_actor(), at_us=now_us(), why=why)
-        _tell_device(registry, wanted, changed=changed, as_json=as_json)
+    by, at_us = operator_actor(), now_us()
+    _change(device, data, lambda book, one: book.suspend(one, by=by, at_us=at_us, why=why), as_json=as_json)
 
 
 def resume(
     device: DeviceArgument, data: DataOption = None, *, why: WhyOption = "", as_json: JsonOption = False
 ) -> None:
     """Let a suspended device in again."""
-    wanted = DeviceId.parse(device)
-    with _registry(data) as registry:
-        changed = registry.identity.resume(wanted, by=operator_actor(), at_us=now_us(), why=why)
-        _tell_device(registry, wanted, changed=changed, as_json=as_json)
+    by, at_us = operator_actor(), now_us()
+    _change(device, data, lambda book, one: book.resume(one, by=by, at_us=at_us, why=why), as_json=as_json)
 
 
 def retire(
@@ -125,10 +123,10 @@ def retire(
     as_json: JsonOption = False,
 ) -> None:
     """Take a device off its lamppost for good, and revoke its certificates."""
-    wanted = DeviceId.parse(device)
-    with _registry(data) as registry:
-        changed = registry.identity.retire(wanted, by=operator_actor(), at_us=now_us(), why=why, reason=reason)
-        _tell_device(registry, wanted, changed=changed, as_json=as_json)
+    by, at_us = operator_actor(), now_us()
+    _change(
+        device, data, lambda book, one: book.retire(one, by=by, at_us=at_us, why=why, reason=reason), as_json=as_json
+    )
 
 
 def move(
@@ -143,7 +141,7 @@ def move(
     wanted, by = DeviceId.parse(device), operator_actor()
     if (asset is None) != stock:
         raise typer.BadParameter("name a lamppost with --asset, or say --stock")
-    with _registry(data) as registry:
+    with open_register(data) as registry:
         asset_id = None if asset is None else _asset(registry, wanted.tenant, asset)
         changed = registry.identity.move(wanted, asset_id, by=by, at_us=now_us())
         _tell_device(registry, wanted, changed=changed, as_json=as_json)
@@ -160,7 +158,7 @@ def revoke(
 ) -> None:
     """End a device's certificates; it stays in service and can be claimed again."""
     wanted = DeviceId.parse(device)
-    with _registry(data) as registry:
+    with open_register(data) as registry:
         serials = registry.identity.revoke_certificates(wanted, reason, by=operator_actor(), at_us=now_us())
     if as_json:
         print_json({"device": str(wanted), "revoked": serials})
@@ -171,7 +169,7 @@ def revoke(
 def certificates(device: DeviceArgument, data: DataOption = None, *, as_json: JsonOption = False) -> None:
     """Show what a device was issued, newest first."""
     wanted = DeviceId.parse(device)
-    with _registry(data) as registry:
+    with open_register(data) as registry:
         if registry.device(wanted) is None:
             raise DeviceOrderError(f"device {wanted} is not in the register")
         issued = registry.identity.certificates(wanted)
@@ -187,8 +185,12 @@ def certificates(device: DeviceArgument, data: DataOption = None, *, as_json: Js
     console.print(table if issued else f"{wanted} has no certificate", soft_wrap=True)
 
 
-def _registry(data: Path | None) -> Registry:
-    return Registry.open(Folder.choose(data).registry)
+def _change(device: str, data: Path | None, change: Callable[[IdentityBook, DeviceId], bool], *, as_json: bool) -> None:
+    """Change a device and say how it stands then."""
+    wanted = DeviceId.parse(device)
+    with open_register(data) as registry:
+        changed = change(registry.identity, wanted)
+        _tell_device(registry, wanted, changed=changed, as_json=as_json)
 
 
 def _asset(registry: Registry, tenant: str, source_id: str) -> int:
