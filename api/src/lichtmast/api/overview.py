@@ -8,11 +8,11 @@ from typing import Final
 
 from lichtmast.api.catalogue import Catalogue
 from lichtmast.store.port import ObservationStore
-from lichtmast.wire.quality import Quality
+from lichtmast.wire.quality import DOUBTFUL
 
 INTERVALS_MISSED: Final = 3
 """After so many expected readings that did not come, a lamppost is called silent."""
-_DOUBTFUL: Final = int(Quality.OUT_OF_RANGE | Quality.TIME_IN_FUTURE | Quality.TIME_UNCERTAIN)
+_DOUBTFUL: Final = int(DOUBTFUL)
 _KEPT_US: Final = 2_000_000
 
 

@@ -33,10 +33,9 @@ from lichtmast.api.static_files import StaticAssets
 from lichtmast.api.texts import SCRIPT_KEYS, TEXTS, Language
 from lichtmast.registry.records import AssetRecord, DatastreamRecord
 from lichtmast.store.port import ObservationStore
-from lichtmast.wire.quality import Quality
+from lichtmast.wire.quality import DOUBTFUL
 
 DAY_US: Final = 24 * HOUR_US
-_DOUBTS: Final = (Quality.OUT_OF_RANGE, Quality.TIME_IN_FUTURE, Quality.TIME_UNCERTAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +266,7 @@ def _found(catalogue: Catalogue, phrase: str) -> Sequence[AssetRecord]:
 
 
 def _doubts(quality: int, language: Language) -> tuple[str, ...]:
-    return tuple(TEXTS[language][f"doubt_{flag.name}".lower()] for flag in _DOUBTS if quality & flag)
+    return tuple(TEXTS[language][f"doubt_{flag.name}".lower()] for flag in DOUBTFUL if quality & flag)
 
 
 def _other(language: Language) -> Language:
