@@ -21,6 +21,7 @@ from lichtmast.api.texts import QUANTITIES_NL, SCRIPT_KEYS, TEXTS
 from lichtmast.store.memory import MemoryStore
 from lichtmast.store.port import LEDGER_SCHEMA, OBSERVATION_SCHEMA, QUARANTINE_SCHEMA, Batch, ObservationStore
 from lichtmast.wire.profile import load_profiles
+from lichtmast.wire.quality import DOUBTFUL
 from lichtmast.wire.topics import READINGS_STREAM
 
 Get = Callable[..., httpx2.Response]
@@ -184,11 +185,8 @@ def test_both_languages_have_the_same_words_and_pages_use_each_of_them() -> None
     sources = "".join(
         file.read_text("utf-8") for file in [*TEMPLATES.glob("templates/*.html"), *TEMPLATES.glob("p*.py")]
     )
-    made = {f"{state}{why}" for state in State for why in ("", "_why")} | {
-        "doubt_out_of_range",
-        "doubt_time_in_future",
-        "doubt_time_uncertain",
-    }
+    made = {f"{state}{why}" for state in State for why in ("", "_why")}
+    made |= {f"doubt_{flag.name}".lower() for flag in DOUBTFUL}
     unused = [key for key in TEXTS["nl"] if not re.search(rf"\b{key}\b", sources) and key not in {*made, *SCRIPT_KEYS}]
     assert unused == []
     for key, text in TEXTS["nl"].items():
