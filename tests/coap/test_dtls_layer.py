@@ -4,6 +4,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def test_a_device_is_known_by_its_certificate_and_both_sides_are_heard(
     assert line.hears(b"ping")
     ((_, endpoint),) = line.received
     assert endpoint[0] == "gm0402/lm-0001"
+    assert layer.sighted() == [("gm0402/lm-0001", IPv6Address(line.address[0]))]
     sealed = layer.seal(b"pong", endpoint)
     assert sealed is not None
     datagram, address = sealed

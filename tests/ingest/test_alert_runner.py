@@ -4,15 +4,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from alert_oracle import Came, S
-from alert_town import START_US, PaperBook, entries, rule, table_of
+from alert_town import START_US, PaperBook, entries, plan_of, rule, table_of
 
 from lichtmast.ingest import observations
 from lichtmast.ingest.alerting import limits
+from lichtmast.ingest.alerting.baseline import Baselines, local_day
 from lichtmast.ingest.alerting.runner import Runner
 from lichtmast.ingest.broker import Broker, BrokerSettings
 from lichtmast.ingest.log import Log
@@ -154,5 +156,55 @@ def test_where_the_log_no_longer_holds_its_position_it_says_so_and_goes_on_at_th
                 await wait(lambda: scene.register.kinds() == ["raised"])
                 assert runner.statistics.positions_lost == 1
         assert "alerts_position_lost" in caplog.text
+
+    play(tmp_path, act)
+
+
+def test_a_new_day_has_its_baselines_read_before_it_comes_although_no_rule_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = {"kind": "baseline", "sigma": 5}
+    monkeypatch.setattr(Register, "listed", (rule(1, "unusual", usual),))
+    monkeypatch.setattr(limits, "RENEW_CHECK_S", 0.02)
+    clock_us = [START_US]
+    monkeypatch.setattr("lichtmast.ingest.alerting.runner._now_us", lambda: clock_us[0])
+    asked: list[int] = []
+    monkeypatch.setattr(Baselines, "_write", lambda _, day, *__, **___: asked.append(day))
+
+    async def act(scene: Scene) -> None:
+        async with scene.running():
+            today = local_day(START_US)
+            assert asked == [today, today + 1]
+            clock_us[0] += 86_400 * S
+            await wait(lambda: asked == [today, today + 1, today + 2])
+
+    play(tmp_path, act)
+
+
+def test_a_life_begins_with_the_plan_that_it_read_and_not_with_one_left_over(tmp_path: Path) -> None:
+    async def act(scene: Scene) -> None:
+        runner = Runner(scene.connect, scene.register, scene.register, MemoryStore(), scene.folder, lambda: 0)
+        runner._next = plan_of(())  # as a life leaves it that ended before it took it
+        task = asyncio.create_task(runner.run(), name="runner")
+        await asyncio.wait_for(runner.ready.wait(), 30)
+        await scene.publish(70.0)
+        await wait(lambda: scene.register.kinds() == ["raised"])
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    play(tmp_path, act)
+
+
+def test_a_rule_that_was_off_and_on_again_before_it_looked_raises_what_still_holds(tmp_path: Path) -> None:
+    async def act(scene: Scene) -> None:
+        async with scene.running() as runner:
+            await scene.publish(70.0)
+            await wait(lambda: scene.register.kinds() == ["raised"])
+            scene.register.standings.clear()  # as the register does where a rule is switched off
+            scene.register.listed = tuple(replace(one, version=one.version + 2) for one in scene.register.listed)
+            told, scene.register.at = runner.statistics.saved, scene.register.at + 1
+            await wait(lambda: runner.statistics.saved > told)
+            await scene.publish(71.0)
+            await wait(lambda: scene.register.kinds() == ["raised", "raised"])
 
     play(tmp_path, act)

@@ -198,6 +198,10 @@ def test_a_name_that_changes_its_meaning_is_asked_once(monkeypatch: pytest.Monke
         "64:ff9b::7f00:1",
         "64:ff9b::a9fe:a9fe",
         "2002:a00:1::1",
+        "fec0::1",
+        "64:ff9b:1::a00:1",
+        "::7f00:1",
+        "::ffff:0:7f00:1",
     ],
 )
 def test_what_is_not_on_the_public_internet_is_not_reached(address: str) -> None:

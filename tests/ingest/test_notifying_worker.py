@@ -280,3 +280,33 @@ def test_a_worker_killed_at_any_moment_tells_everything_and_each_copy_is_known_b
         # At a kill each of the two channels may have one message between the other side's yes and its note.
         assert messages.total() - len(messages) <= 2 * kills
         assert {one.state for one in told} == {DeliveryState.SENT}
+
+
+def test_a_full_disk_neither_ends_the_worker_nor_doubles_what_was_accepted(
+    town: NotificationTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.channel()
+    town.notice()
+    post, tried = Sends(), Counter[str]()
+
+    def full_at_first(name: str) -> None:
+        work = getattr(town.book, name)
+
+        def attempt(*told: Any, **more: Any) -> Any:  # noqa: ANN401 - stands for two methods
+            tried[name] += 1
+            if tried[name] <= 2:
+                raise OSError("the disk is full, says the test")  # the driver's own error is none of the register's
+            return work(*told, **more)
+
+        monkeypatch.setattr(town.book, name, attempt)
+
+    full_at_first("advance")
+    full_at_first("settle")
+    monkeypatch.setattr("lichtmast.ingest.notifying.notifier.POLL_S", 0.01)
+
+    async def scenario() -> None:
+        async with working(town, post):
+            await until(lambda: states(town) == ["sent"])
+
+    asyncio.run(scenario())
+    assert (len(post.letters), tried["settle"]) == (1, 3)

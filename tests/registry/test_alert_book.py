@@ -157,6 +157,50 @@ def test_a_rule_that_is_off_or_covers_less_leaves_no_alert_behind(registry: Regi
 # Causes, with real feeders.
 
 
+def test_a_cabinet_that_falls_silent_at_once_is_one_step_and_one_alert(
+    registry: Registry, import_file: Callable[..., ImportReport]
+) -> None:
+    lines = ["straat;nummer;lon;lat;voedingskast"]
+    lines += [f"Kerkstraat;{number};5,17{number};52,22{number};F1" for number in range(1, 4)]
+    assert import_file("csv", "\n".join(lines)).committed
+    for number, asset in enumerate(registry.things("gm0402"), 1):
+        registry.register_device(DeviceId("gm0402", f"lm-{number}"), "noise", asset_id=asset.id, at_us=1)
+    silence, cabinet = _put(registry, SILENCE, CABINET)
+    subjects = [(silence, f"device/gm0402/lm-{number}") for number in range(1, 4)]
+    # As the engine finds it: the second of three makes the share, and the third comes behind.
+    subjects.insert(2, (cabinet, "group/feeder/F1"))
+    found = [
+        Transition(rule.id, rule.version, one, TransitionKind.RAISED, NOON_US, None, "because")
+        for rule, one in subjects
+    ]
+    registry.alerts.save(Step(EnginePosition("readings-1", 1, 1, NOON_US), found), now_us=NOON_US)
+    inbox = registry.alerts.inbox(InboxQuery(), now_us=NOON_US)
+    assert [(row.episode.subject, row.speaks_for) for row in inbox] == [("group/feeder/F1", 3)]
+
+
+def test_an_alert_that_ends_and_comes_back_later_in_one_step_is_two(registry: Registry) -> None:
+    registry.register_device(DeviceId("gm0402", "lm-1"), "noise", at_us=1)
+    (silence,) = _put(registry, SILENCE | {"fold_s": 0})
+
+    def found(*told: tuple[TransitionKind, int]) -> list[Transition]:
+        return [
+            Transition(silence.id, silence.version, "device/gm0402/lm-1", kind, NOON_US + at_s * SECOND_US, None, "why")
+            for kind, at_s in told
+        ]
+
+    raised, cleared = TransitionKind.RAISED, TransitionKind.CLEARED
+    registry.alerts.save(Step(EnginePosition("readings-1", 1, 1, NOON_US), found((raised, 0))), now_us=NOON_US)
+    later = found((cleared, 10), (raised, 20), (cleared, 30), (raised, 40))
+    registry.alerts.save(Step(EnginePosition("readings-1", 2, 2, NOON_US), later), now_us=NOON_US)
+    rows = registry.alerts.inbox(InboxQuery(states=frozenset(EpisodeState)), now_us=NOON_US)
+    times = [(row.episode.raised_at_us - NOON_US, row.episode.state) for row in reversed(rows)]
+    assert times == [
+        (0, EpisodeState.CLEARED),
+        (20 * SECOND_US, EpisodeState.CLEARED),
+        (40 * SECOND_US, EpisodeState.NEW),
+    ]
+
+
 def test_one_alert_speaks_for_a_cabinet_whichever_came_first(
     registry: Registry, evaluation: Evaluation, import_file: Callable[..., ImportReport]
 ) -> None:

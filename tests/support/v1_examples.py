@@ -8,7 +8,7 @@ import pyarrow as pa
 from alert_shelf import RULE, begin_alert, failed_delivery
 from est_client import Node
 
-from lichtmast.api.v1 import alerts, channels, quarantine, rules, validation, windows
+from lichtmast.api.v1 import alerts, channels, quarantine, rules, silence, validation, windows
 from lichtmast.api.v1.needs import DEVICE
 from lichtmast.api.v1.quarantine import ENTRY
 from lichtmast.registry import AssetRecord, DeviceStatus, NewDevice, Registry
@@ -55,12 +55,19 @@ async def test_channel(channel_id: int) -> Answer:
 
 
 test_channel.__test__ = False  # type: ignore[attr-defined]  # pytest, this is what /v1 calls
+
+
+async def why_silent(device: DeviceId) -> Mapping[str, Any]:
+    return {"device": str(device), "quiet": False, "rung": None}
+
+
 BESIDE: Final[Mapping[str, Any]] = {
     "seal": SEAL,
     "quarantine": Desk(),
     "try_rules": lambda rules, days: {"days": days, "version": rules.version},
     "try_alert_rule": lambda rule, days: {"days": days, "fired": 3, "sentence": rule.name, "episodes": []},
     "test_channel": test_channel,
+    "why_silent": why_silent,
 }
 """What Ground and Management are given by a server that runs everything."""
 
@@ -120,6 +127,7 @@ def _device_examples(
         ("DELETE", "/v1/claims/{claim_id}"): Example(claimed("x-cancel", second), place=second),
         ("GET", "/v1/devices"): Example(f"/v1/devices?tenant={tenant}"),
         ("GET", DEVICE): Example(active("x-show", third)),
+        ("GET", silence.SILENCE): Example(active("x-quiet", third) + "/silence"),
         ("POST", f"{DEVICE}/suspension"): Example(
             active("x-suspend", third) + "/suspension", {"why": "stolen"}, place=third
         ),

@@ -160,6 +160,7 @@ class _Routes:
             management.try_alert_rule,
             management.test_channel,
             management.seal,
+            management.why_silent,
         )
 
     # Pages.

@@ -11,6 +11,7 @@ from lichtmast.registry.alerts import AlertRule
 from lichtmast.registry.notifying import Answer
 from lichtmast.registry.people import PeopleBook, Seal
 from lichtmast.registry.pki import Authority
+from lichtmast.wire.identity import DeviceId
 from lichtmast.wire.validation import RuleSet
 
 
@@ -35,3 +36,5 @@ class Management:
     """The same with a rule of alerts."""
     test_channel: Callable[[int], Awaitable[Answer]] | None = None
     """Sends a test message to a channel; None: nobody sends."""
+    why_silent: Callable[[DeviceId], Awaitable[Mapping[str, Any]]] | None = None
+    """Finds out why a device is quiet, within seconds; None: no doors run that could tell."""

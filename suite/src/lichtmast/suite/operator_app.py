@@ -18,6 +18,7 @@ from lichtmast.suite.operator_alerts import alert_routes
 from lichtmast.suite.operator_devices import device_routes
 from lichtmast.suite.operator_quarantine import quarantine_routes
 from lichtmast.suite.operator_validation import validation_routes
+from lichtmast.suite.silence import silence_routes
 
 if TYPE_CHECKING:
     from lichtmast.suite.service import Service
@@ -76,4 +77,6 @@ def operator_app(service: "Service", token: str) -> FastAPI:
     app.include_router(quarantine_routes(service))
     app.include_router(validation_routes(service))
     app.include_router(alert_routes(service, service.alarms.notifier))
+    if service.quiet is not None:
+        app.include_router(silence_routes(service.quiet.desk))
     return app

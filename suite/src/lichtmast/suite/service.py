@@ -48,6 +48,7 @@ from lichtmast.suite.ports import require_free
 from lichtmast.suite.secure_doors import open_secure_doors
 from lichtmast.suite.secured import Secured, secured
 from lichtmast.suite.settings import Settings
+from lichtmast.suite.silence import Silence, silence
 from lichtmast.suite.tasks import Tasks
 from lichtmast.wire import topics
 from lichtmast.wire.profile import load_profiles
@@ -82,6 +83,8 @@ class Service:
     alarms: Alarms
     secure: Secured | None = None
     """Certificates, people and admission; None where everything is open, on loopback."""
+    quiet: Silence | None = None
+    """Why devices are quiet; there as soon as everything listens."""
     est_port: int | None = None
     doors: Callable[[], dict[str, Any]] = dict
     """What the doors of a secure Lichtmast have counted; nothing where everything is open."""
@@ -229,6 +232,8 @@ async def running(folder: Folder, settings: Settings) -> AsyncIterator[Service]:
         )
         tasks.start(runner.run(), "alerts")
         tasks.start(notifier.run(), "notifications")
+        service.quiet = stack.enter_context(silence(service))
+        tasks.start(service.quiet.keeper.run(), "contacts")
         tasks.start(service.watch_lag(), "log-lag")
         tasks.start(_pages(service, listener), "pages")
         tasks.start(_feed(connect, broadcaster), "live-feed")
@@ -275,6 +280,7 @@ def _management(service: Service, secure: Secured) -> Management:
         try_rules=lambda rules, days: try_rules(store, registry.directory(), rules, days, now_us()),
         try_alert_rule=lambda rule, days: trial_told(store, registry, rule, days, now_us()),
         test_channel=service.alarms.notifier.send_test,
+        why_silent=None if service.quiet is None else service.quiet.desk.told,
     )
 
 

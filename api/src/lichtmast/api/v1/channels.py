@@ -4,7 +4,6 @@ Where a webhook leads may be a secret by itself: who does not look after channel
 webhook is signed with is told once, to whoever makes the channel.
 """
 
-from base64 import b64encode
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -25,7 +24,7 @@ from lichtmast.api.v1.needs import ADMINS, KEEPERS, STEWARDS
 from lichtmast.api.v1.reading import Asked, RecordId, Text, number_in, read_body, read_query
 from lichtmast.api.v1.standing import require_in_tenant
 from lichtmast.api.v1.views import View, answer
-from lichtmast.registry.notifying import Channel, ChannelKind, DeliveryRecord, DeliveryState, parse_channel
+from lichtmast.registry.notifying import Channel, ChannelKind, DeliveryRecord, DeliveryState, parse_channel, secret_text
 from lichtmast.registry.people import Role, Seal
 
 CHANNELS: Final = "/v1/notification-channels"
@@ -111,7 +110,7 @@ class Channels:
         channel, secret = settled(lambda: self._book.put(draft, seal, by=by, at_us=at_us))
         view = _channel_view(caller, channel)
         if secret is not None:
-            view["secret"] = f"whsec_{b64encode(secret).decode()}"  # as Standard Webhooks writes it
+            view["secret"] = secret_text(secret)
         return view, is_new
 
     async def show(self, request: Request) -> Response:

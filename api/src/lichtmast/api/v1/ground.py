@@ -14,6 +14,7 @@ from lichtmast.registry.notifying import Answer
 from lichtmast.registry.people import Seal
 from lichtmast.registry.pki import Authority
 from lichtmast.store.port import ObservationStore
+from lichtmast.wire.identity import DeviceId
 from lichtmast.wire.validation import RuleSet
 
 
@@ -42,3 +43,5 @@ class Ground:
     """Sends a test message to a channel; None where nobody sends."""
     seal: Seal | None = None
     """What secrets of channels are sealed with; None where nothing is kept sealed."""
+    why_silent: Callable[[DeviceId], Awaitable[Mapping[str, Any]]] | None = None
+    """Finds out why a device is quiet, within seconds; None where no doors run."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from lichtmast.api.access.need import Needs
 from lichtmast.api.access.routes import Routes
-from lichtmast.api.v1 import alerts, channels, quarantine, rules, validation, windows
+from lichtmast.api.v1 import alerts, channels, quarantine, rules, silence, validation, windows
 from lichtmast.api.v1.claims import Claims
 from lichtmast.api.v1.devices import Devices
 from lichtmast.api.v1.ground import Ground
@@ -21,6 +21,7 @@ V1_NEEDS: Final[Needs] = {
     **channels.NEEDS,
     **quarantine.NEEDS,
     **validation.NEEDS,
+    **silence.NEEDS,
 }
 
 
@@ -35,6 +36,7 @@ def v1_router(ground: Ground) -> APIRouter:
         *channels.Channels(ground).routes(),
         *quarantine.Quarantine(ground).routes(),
         *validation.Validation(ground).routes(),
+        *silence.Silence(ground, ground.why_silent).routes(),
     ):
         router.add_route(path, endpoint, methods=[method], include_in_schema=False)
     return router

@@ -18,7 +18,7 @@ from lichtmast.ingest.alerting.found import DATASTREAM, DEVICE, STATES, Found
 from lichtmast.ingest.alerting.intake import Rows
 from lichtmast.ingest.alerting.listening import Heard, Listening
 from lichtmast.ingest.alerting.pairs import State
-from lichtmast.ingest.alerting.plan import LATE, REPLAYED, Plan
+from lichtmast.ingest.alerting.plan import FUTURE, LATE, REPLAYED, Plan
 from lichtmast.ingest.alerting.readings import Readings, UsualOf
 from lichtmast.ingest.alerting.silence import Silence
 from lichtmast.ingest.alerting.timeline import Timeline
@@ -91,9 +91,12 @@ class Engine:
         """Take a batch of rows, in order."""
         found = Found()
         heard = self.listening.hear(rows.received_us, rows.quality & REPLAYED == 0)
-        late = (rows.quality & LATE != 0) | self._timeline.late(rows.stream, rows.time_us)
+        # A time that has not come yet says nothing of which of the readings after it are late.
+        timely = np.flatnonzero(rows.quality & FUTURE == 0)
+        late = rows.quality & LATE != 0
+        late[timely] |= self._timeline.late(rows.stream[timely], rows.time_us[timely])
         self._readings.judge(rows, late, heard.wall_us, found)
-        self._judge_silence(rows, late, heard, found)
+        self._judge_silence(rows, late | (rows.quality & FUTURE != 0), heard, found)
         return self._step(found, place)
 
     def tick(self, now_us: int, place: Place) -> Step:

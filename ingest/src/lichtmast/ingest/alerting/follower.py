@@ -5,7 +5,7 @@ heard by then. So the log is read from behind the snapshot; up to the saved posi
 saved, thrown away; there the remembered standings take their place, and from there on everything counts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from lichtmast.ingest import observations
 from lichtmast.ingest.alerting.engine import Engine, Place
 from lichtmast.ingest.alerting.intake import Intake
 from lichtmast.ingest.alerting.plan import Plan
-from lichtmast.registry.alerts.steps import EngineMemory, EnginePosition, Step
+from lichtmast.registry.alerts.steps import EngineMemory, EnginePosition, Standing, Step
 
 BEGINNING: Final = Place()
 
@@ -104,6 +104,10 @@ class Follower:
         """Go on with other rules or another directory; None while reliving, when nothing is to be saved by it."""
         step = self.engine.renew(plan, self._place)
         return None if self.reliving else step
+
+    def stand_as(self, standings: Sequence[Standing]) -> Step:
+        """Stand as the register says, where all that was found is saved."""
+        return self.engine.restore(standings, self._place)
 
     def standing_still(self) -> Step:
         """A step that changes nothing but says where it stands: the first of all, so that the next life knows."""

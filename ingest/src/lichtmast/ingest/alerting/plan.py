@@ -26,6 +26,7 @@ BASELINE: Final = 3
 UNFIT: Final = int(DOUBTFUL & ~Quality.TIME_UNCERTAIN)
 """A reading that may be wrong raises nothing by its value: its flags do. A vague clock alone does not make it wrong."""
 LATE: Final = int(Quality.LATE)
+FUTURE: Final = int(Quality.TIME_IN_FUTURE)
 REPLAYED: Final = int(Quality.REPLAYED)
 
 

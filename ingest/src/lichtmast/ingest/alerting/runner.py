@@ -85,11 +85,12 @@ class Runner:
         delay_s = limits.RETRY_DELAY_S
         while True:
             before = self.statistics.messages
+            self._next = self._unsaved = None  # of the life before; its plan may be older than the one read now
             try:
                 async with asyncio.TaskGroup() as group:
                     rulebook = Rulebook(self._register, self._book)
                     plan = await asyncio.to_thread(rulebook.read)
-                    group.create_task(self._renew(rulebook), name="alert-rules")
+                    group.create_task(self._renew(rulebook, plan), name="alert-rules")
                     await self._follow(plan)
             except Exception:  # noqa: BLE001 - the outermost loop of this task
                 _log.exception("alerts_failed position=%d retry_in_s=%.1f", self.statistics.position, delay_s)
@@ -98,13 +99,17 @@ class Runner:
             delay_s = limits.RETRY_DELAY_S if moved else min(delay_s * 2, limits.RETRY_DELAY_MAX_S)
             await asyncio.sleep(delay_s)
 
-    async def _renew(self, rulebook: Rulebook) -> None:
+    async def _renew(self, rulebook: Rulebook, present: Plan | None) -> None:
         """Have the next plan and the next day's baselines ready before they are needed: both may take their time."""
+        day = local_day(_now_us())
         while True:
             await asyncio.sleep(limits.RENEW_CHECK_S)
             plan = await asyncio.to_thread(rulebook.read)
+            today, present = local_day(_now_us()), plan or present
+            if present is not None and (plan is not None or today != day):
+                await asyncio.to_thread(self._prefetch, present)
+                day = today
             if plan is not None:
-                await asyncio.to_thread(self._prefetch, plan)
                 self._next = plan
 
     def _prefetch(self, plan: Plan) -> None:
@@ -209,6 +214,10 @@ class Runner:
         step = follower.renew(plan)
         if step is not None:
             self._save(step)
+            # A rule that was off and on again in between: its alerts ended in the register, which nothing else tells.
+            step = follower.stand_as(self._book.load().standings)
+            if step.transitions or step.standings:
+                self._save(step)
         self._told(plan)
 
     def _told(self, plan: Plan) -> None:

@@ -92,8 +92,9 @@ def try_rule(
             break
     steps.append(engine.tick(reached_us, _PLACE))
     episodes = _episodes(steps, rules[-1].id)
-    complete = reached_us >= until_us
-    return Trial(episodes, _sentence(rule, len(episodes), complete=complete), readings, reached_us, complete)
+    complete = reached_us >= until_us or not subjects
+    told = _sentence(rule, len(episodes), complete=complete, covers=bool(subjects))
+    return Trial(episodes, told, readings, reached_us, complete)
 
 
 def _chunks(store: TrialStore, streams: list[int], from_us: int, until_us: int) -> Iterator[tuple[pa.Table, int]]:
@@ -126,7 +127,9 @@ def _episodes(steps: Sequence[Step], rule_id: int) -> tuple[TrialEpisode, ...]:
     return tuple(found)
 
 
-def _sentence(rule: AlertRule, count: int, *, complete: bool) -> str:
-    times = {0: "never", 1: "once"}.get(count, f"{count} times")
+def _sentence(rule: AlertRule, count: int, *, complete: bool, covers: bool) -> str:
+    if not covers:
+        return f"{sentence(rule)} Nothing in the register is within its scope."
+    times = {0: "would never have fired", 1: "would have fired once"}.get(count, f"would have fired {count} times")
     part = "" if complete else " in the part of that time that was looked at"
-    return f"{sentence(rule)} It would have fired {times}{part}."
+    return f"{sentence(rule)} It {times}{part}."

@@ -86,4 +86,5 @@ class Window:
             readings.append((time_us, 1.0))
             while len(readings) > count:
                 readings.popleft()
-        return len(readings) == count and time_us - readings[0][0] <= within_us
+        # On either side: a flagged time that has not come yet must not hold an alert until it does.
+        return len(readings) == count and abs(time_us - readings[0][0]) <= within_us

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
+from ipaddress import IPv6Address
 from types import TracebackType
 from typing import Final, Self
 
@@ -138,6 +139,10 @@ class CoapDoor:
             self._flush(self._layer)
         self._socket.close()
         _log.info("coap_door_closed", extra={"packs_logged": self._packs_logged})
+
+    def sighted(self) -> list[tuple[str, IPv6Address]]:
+        """Devices that have a session, and from where; none where everything is open."""
+        return [] if self._layer is None else self._layer.sighted()
 
     def statistics(self) -> CoapStatistics:
         """What was counted, and what is held now."""

@@ -10,6 +10,8 @@ from typing import Final
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are an address of the old internet, and that one is reached."""
+_INSIDE: Final = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
+"""What the library takes for global: site-local, local NAT64 (RFC 8215), IPv4-compatible and IPv4-translated."""
 _LAST_32_BITS: Final = 0xFFFF_FFFF
 
 
@@ -17,7 +19,7 @@ def is_permitted(address: IPv6Address, allowed: Sequence[IPv6Network]) -> bool:
     """Whether a connection to this address may be made."""
     if any(address in network for network in allowed):
         return True
-    if not address.is_global or address.is_multicast:
+    if not address.is_global or address.is_multicast or any(address in network for network in _INSIDE):
         return False
     inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     if address in _NAT64:

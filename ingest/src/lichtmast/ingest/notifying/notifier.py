@@ -61,6 +61,8 @@ class Notifier:
                         await asyncio.to_thread(self._book.forget, self._clock_us())
                 except RegistryError as error:
                     _log.warning("notifications_wait reason=%s", error)
+                except Exception:  # noqa: BLE001 - the outermost loop of this task: a full disk ends no Lichtmast
+                    _log.exception("notifications_wait")
                 rounds += 1
                 await self._wait_for_work()
 
@@ -96,7 +98,7 @@ class Notifier:
             self._wake.set()
 
     async def _settle(self, letter: Letter, answer: Answer) -> None:
-        """Note the answer; while the register is busy, again and again: forgetting a yes would double a message."""
+        """Note the answer, until the register takes it: forgetting a yes would double a message."""
         at_us = self._clock_us()
         next_us = None
         state = DeliveryState.SENT if answer.accepted else DeliveryState.FAILED
@@ -108,7 +110,7 @@ class Notifier:
             try:
                 await asyncio.to_thread(self._book.settle, letter, state, answer.words, at_us=at_us, next_us=next_us)
                 break
-            except RegistryError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, a full disk too: the answer was given
                 _log.warning("notification_answer_not_noted message=%s reason=%s", letter.id, error)
                 await asyncio.sleep(POLL_S)
         self._tell(letter, state, answer.words)

@@ -204,7 +204,12 @@ class Pipeline:
         """A validator that knows what the store holds."""
         validator = Validator(roster)
         out_of_order = int(Quality.LATE | Quality.TIME_IN_FUTURE)
-        validator.restore(self._store.recent(REMEMBERED, without=out_of_order), progress)
+        recent = self._store.recent(REMEMBERED, without=out_of_order)
+        try:
+            validator.restore(recent, progress)
+        except Exception:  # noqa: BLE001 - what it failed on once and was stored unjudged must not stop every start
+            _log.exception("validation_begins_anew")
+            return Validator(roster)
         return validator
 
     async def _pump(self, log: Log, reader: Reader, heart: Heart, position: Position) -> None:

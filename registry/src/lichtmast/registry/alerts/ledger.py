@@ -113,17 +113,22 @@ class Ledger:
         changed = [one for one in self._drafts.values() if self._stored.get(one.id) != one]
         noted = {row["episode_id"] for row in self._entries} - {one.id for one in changed}
         changed += [self._drafts[one] for one in noted]
-        self._many(insert(alert_episode), [_row(one) for one in changed if one.id not in self._stored])
-        # By which columns changed, since an index on a column that did not is not touched.
-        by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        first: list[tuple[int, dict[str, Any]]] = []
+        last: list[tuple[int, dict[str, Any]]] = []
         for one in changed:
             stored = self._stored.get(one.id)
             if stored is not None:
                 row = _differences(stored, replace(one, version=stored.version + 1))
-                by_columns.setdefault(tuple(row), []).append({**row, "which": one.id})
-        for names, rows in by_columns.items():
-            values: dict[str, Any] = {name: bindparam(name) for name in names}
-            self._many(update(alert_episode).where(_E.id == bindparam("which")).values(values), rows)
+                if not one.is_open:
+                    # What ends makes room: the next of its rule and subject may begin in this step. So may its cause.
+                    first.append((one.id, {name: value for name, value in row.items() if name != "cause_id"}))
+                    row = {"cause_id": one.cause_id} if "cause_id" in row else {}
+                last.append((one.id, row))
+        self._update(first)
+        # Those of groups first: a member that began in the same step names its cause, which must be there by then.
+        begun = sorted((one for one in changed if one.id not in self._stored), key=lambda one: not one.facts.is_group)
+        self._many(insert(alert_episode), [_row(one) for one in begun])
+        self._update(last)
         self._many(
             delete(alert_notice).where(
                 _N.episode_id == bindparam("of"), _N.event == bindparam("what"), _N.taken_at_us.is_(None)
@@ -133,6 +138,16 @@ class Ledger:
         self._many(insert(alert_notice), self._notices)
         self._many(insert(alert_entry), self._entries)
         return len(changed)
+
+    def _update(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
+        """By which columns changed, since an index on a column that did not is not touched."""
+        by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for episode_id, row in rows:
+            if row:
+                by_columns.setdefault(tuple(row), []).append({**row, "which": episode_id})
+        for names, group in by_columns.items():
+            values: dict[str, Any] = {name: bindparam(name) for name in names}
+            self._many(update(alert_episode).where(_E.id == bindparam("which")).values(values), group)
 
     def _many(self, statement: Any, rows: Sequence[dict[str, Any]]) -> None:  # noqa: ANN401 - any kind of statement
         if rows:

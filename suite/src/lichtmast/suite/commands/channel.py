@@ -3,12 +3,11 @@
 In the register itself, beside a running Lichtmast or a stopped one; a test needs the running one, which sends.
 """
 
-from base64 import b64encode
 from typing import Annotated, Any
 
 import typer
 
-from lichtmast.registry.notifying import Channel, ChannelKind, DeliveryRecord, DeliveryState, parse_channel
+from lichtmast.registry.notifying import Channel, ChannelKind, DeliveryRecord, DeliveryState, parse_channel, secret_text
 from lichtmast.registry.people import Seal
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.commands.output import DataOption, JsonOption, print_json
@@ -74,7 +73,7 @@ def add(  # noqa: PLR0913 - one parameter an option
     with open_register(data) as registry:
         seal = Seal.from_secret(unlock_secret(Folder.choose(data)))
         channel, secret = registry.notifying.put(draft, seal, by=operator_actor(), at_us=now_us())
-    shown = None if secret is None else f"whsec_{b64encode(secret).decode()}"  # as Standard Webhooks writes it
+    shown = None if secret is None else secret_text(secret)
     if as_json:
         print_json(_as_json(channel) | ({} if shown is None else {"secret": shown}))
         return

@@ -15,6 +15,7 @@ from lichtmast.registry import DeviceStatus, Registry
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.commands import device_life
 from lichtmast.suite.commands.device_label import label
+from lichtmast.suite.commands.device_why import why
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
 from lichtmast.suite.errors import DeviceOrderError, OperatorError
 from lichtmast.suite.folder import Folder
@@ -32,6 +33,7 @@ _MOMENTS: Final = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 app = typer.Typer(name="device", no_args_is_help=True, help="Register, claim, configure, command and see a device.")
 for one in (
+    why,
     label,
     device_life.claim,
     device_life.cancel,

@@ -45,9 +45,9 @@ class By(StrEnum):
 
 EntriesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[LOG_SEQ/PART]...", help="Entries, as `list` and `show` name them.", show_default=False),
+    typer.Argument(metavar="[LOG_SEQ/PART]...", help="Entries, as `replay --dry-run` names them.", show_default=False),
 ]
-EntryArgument = Annotated[str, typer.Argument(metavar="LOG_SEQ/PART", help="As `list` names it.")]
+EntryArgument = Annotated[str, typer.Argument(metavar="LOG_SEQ/PART", help="As `replay --dry-run` names it: 1234/0.")]
 ReasonOption = Annotated[
     str | None, typer.Option(help="Those refused for this reason, such as wrong_unit.", show_default=False)
 ]

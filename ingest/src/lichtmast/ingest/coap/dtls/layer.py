@@ -8,6 +8,7 @@ its timer for repeated flights is its own.
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from ipaddress import IPv6Address
 from typing import Final
 
 from OpenSSL import SSL, crypto
@@ -330,6 +331,10 @@ class DtlsLayer:
     def _put(self, datagram: bytes, address: Address) -> None:
         self._bytes_sent += len(datagram)
         self.outgoing.append((datagram, address))
+
+    def sighted(self) -> list[tuple[str, IPv6Address]]:
+        """Devices that have a session, and from where."""
+        return [(name, IPv6Address(session.address[0])) for name, session in self._by_device.items()]
 
     def statistics(self) -> DtlsStatistics:
         """What was counted, and what is held now."""
