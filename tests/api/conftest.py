@@ -139,7 +139,7 @@ def app_of(registry: Registry, store: ObservationStore, broadcaster: Broadcaster
         broadcaster,
         ApiSettings(catalogue_check_interval_s=0.0, organisation="gemeente Hilversum", **settings),
         clock_us=lambda: NOW_US,
-        log_lag=lambda: 7,
+        standing=lambda: {"log_offset": 1, "log_lag": 7},
     )
 
 

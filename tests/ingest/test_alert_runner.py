@@ -208,3 +208,19 @@ def test_a_rule_that_was_off_and_on_again_before_it_looked_raises_what_still_hol
             await wait(lambda: scene.register.kinds() == ["raised", "raised"])
 
     play(tmp_path, act)
+
+
+def test_while_nothing_can_be_saved_it_says_so_and_afterwards_nothing_is_missing(tmp_path: Path) -> None:
+    async def act(scene: Scene) -> None:
+        def broken(_step: object) -> None:
+            raise OSError("no space left on the disk")
+
+        async with scene.running() as runner:
+            save, scene.register.save = scene.register.save, broken  # type: ignore[method-assign, assignment]
+            await scene.publish(70.0)
+            await wait(lambda: runner.statistics.failing > 1)
+            scene.register.save = save  # type: ignore[method-assign]
+            await wait(lambda: scene.register.kinds() == ["raised"])
+            await wait(lambda: runner.statistics.failing == 0)
+
+    play(tmp_path, act)

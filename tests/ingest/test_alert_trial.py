@@ -1,6 +1,7 @@
 """A month tried on the store gives the alerts of living through it; and what clocks do to baselines and silence."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from alert_oracle import Came, S
 from alert_town import NothingUsual, PaperBook, entries, plan_of, rule, table_of
 
+from lichtmast.ingest.alerting import limits
 from lichtmast.ingest.alerting.baseline import ZONE, Baselines, day_start_us, local_day, local_hours, usual_of
 from lichtmast.ingest.alerting.engine import Engine, Place
 from lichtmast.ingest.alerting.intake import Rows
@@ -113,6 +115,29 @@ def test_a_month_tried_on_the_store_gives_the_alerts_of_living_through_it(tmp_pa
             assert trial.sentence.endswith(f"It would have fired {len(trial.episodes)} times.")
     finally:
         store.close()
+
+
+def test_of_many_datastreams_a_trial_reads_shorter_pieces_and_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched(MemoryStore):
+        def range(
+            self, datastream_ids: Sequence[int], start_us: int, end_us: int, *, limit: int, descending: bool = False
+        ) -> pa.Table:
+            pieces.append(len(datastream_ids) * (end_us - start_us) / (10 * S))
+            return super().range(datastream_ids, start_us, end_us, limit=limit, descending=descending)
+
+    pieces: list[float] = []
+    came, until_us, store = month(2), MONTH_START_US + 2 * DAY_US, Watched()
+    store.commit(Batch(table_of(came), LEDGER_SCHEMA.empty_table(), QUARANTINE_SCHEMA.empty_table(), "FILL", 1))
+    directory = Directory(1, entries(DEVICES), ())
+    # From the middle of it: what is about the time before, and came behind the beginning, counts in both.
+    span = (MONTH_START_US + DAY_US // 2, until_us)
+    tried = [try_rule(store, directory, one, *span, others=RULES) for one in RULES[:4]]
+    whole = max(pieces)
+    pieces.clear()
+    monkeypatch.setattr(limits, "TRIAL_PIECE_READINGS", 5_000)
+    assert tried == [try_rule(store, directory, one, *span, others=RULES) for one in RULES[:4]]
+    assert max(pieces) <= 5_000 < whole
+    assert any(one.episodes for one in tried)
 
 
 def hours_of(low_us: int, hours: int, value: float) -> pa.Table:

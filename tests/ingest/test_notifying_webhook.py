@@ -91,16 +91,21 @@ def receiver(certificate: Path | None = None) -> Iterator[Receiver]:
         thread.join(10)
 
 
-def letter(target: str, count: int = 1, text: str = "Kerkstraat 12") -> Letter:
+def letter(target: str, count: int = 1, text: str = "Kerkstraat 12", attempts: int = 0) -> Letter:
     notices = [Notice(one, 7, "raised", NOW_US, "gm0402", text, "critical", text, text, text) for one in range(count)]
     kept = tuple(Notice.from_facts(one.facts()) for one in notices)
-    return Letter("5f" * 16, Channel(3, ChannelDraft("gm0402", "hook", ChannelKind.WEBHOOK, target), 0), kept)
+    return Letter("5f" * 16, Channel(3, ChannelDraft("gm0402", "hook", ChannelKind.WEBHOOK, target), 0), kept, attempts)
 
 
-def send(target: str, allowed: tuple[IPv6Network, ...] = LOOPBACK, certificate: Path | None = None) -> Answer:
+def send(
+    target: str,
+    allowed: tuple[IPv6Network, ...] = LOOPBACK,
+    certificate: Path | None = None,
+    attempts: int = 0,
+) -> Answer:
     settings = NotifyingSettings(PAGE, oin="00000001234567890000", allow_networks=allowed)
     tls = ssl.create_default_context(cafile=certificate)
-    return asyncio.run(send_webhook(letter(target), SECRET, settings, NOW_US, tls))
+    return asyncio.run(send_webhook(letter(target, attempts=attempts), SECRET, settings, NOW_US, tls))
 
 
 def test_a_receiver_gets_a_cloud_event_that_its_library_can_check() -> None:
@@ -240,3 +245,13 @@ def test_a_no_is_told_with_its_status(status: int, final: bool) -> None:  # noqa
     assert (told.accepted, told.final) == (False, final)
     assert f"{status}" in told.words
     assert "not today" in told.words
+
+
+@pytest.mark.parametrize(("status", "finals"), [(400, [2]), (415, [2]), (422, [2]), (404, []), (410, [0, 1, 2])])
+def test_a_message_that_a_receiver_does_not_understand_is_final_at_the_third_try(
+    status: int, finals: list[int]
+) -> None:
+    with receiver() as server:
+        server.status = status
+        told = [send(f"http://[::1]:{server.port}/", attempts=attempts) for attempts in range(3)]
+    assert [at for at, one in enumerate(told) if one.final] == finals

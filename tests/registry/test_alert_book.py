@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,7 @@ from lichtmast.registry.alerts import (
     Transition,
     TransitionKind,
     WindowDraft,
+    limits,
 )
 from lichtmast.registry.auditing import Actor, ActorKind
 from lichtmast.wire.identity import DeviceId
@@ -347,6 +349,35 @@ def test_a_window_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(error, match=words):
         registry.alerts.plan_window(draft, by=ELS, at_us=NOON_US)
+
+
+# Limits.
+
+
+def test_one_municipality_does_not_use_up_the_rules_and_windows_of_all(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.ensure_tenant("gm0363", "Amsterdam")
+    monkeypatch.setattr(limits, "RULES_TENANT_MAX", 2)
+    monkeypatch.setattr(limits, "WINDOWS_LIVE_TENANT_MAX", 1)
+    names = [SILENCE | {"name": f"silence {number}"} for number in range(3)]
+    with pytest.raises(ConflictError, match=r"gm0402 has 0 alert rules; with 3 more .* over 2"):
+        _put(registry, *names)
+    kept = _put(registry, *names[:2])
+    with pytest.raises(ConflictError, match="gm0402 has 2 alert rules"):
+        _put(registry, names[2])
+    _put(registry, names[0] | {"severity": "critical"})
+    _put(registry, *(one | {"tenant": "gm0363"} for one in names[:2]))
+    registry.alerts.delete_rule(kept[0].id, by=ELS, at_us=NOON_US)
+    _put(registry, names[2])
+
+    draft = WindowDraft("gm0402", {}, NOON_US, NOON_US + SECOND_US, "W-1")
+    first = registry.alerts.plan_window(draft, by=ELS, at_us=NOON_US)
+    with pytest.raises(ConflictError, match="gm0402 has 1 maintenance windows"):
+        registry.alerts.plan_window(draft, by=ELS, at_us=NOON_US)
+    registry.alerts.plan_window(replace(draft, tenant="gm0363"), by=ELS, at_us=NOON_US)
+    registry.alerts.end_window(first.id, by=ELS, at_us=NOON_US)
+    registry.alerts.plan_window(draft, by=ELS, at_us=NOON_US)
 
 
 # People.

@@ -81,6 +81,11 @@ def refused(done: Result) -> str:
     return str(done.exception)
 
 
+def unfolded(done: Result) -> str:
+    """What a usage error says, without the frame that Rich folds it into."""
+    return " ".join(done.output.replace("│", " ").split())
+
+
 def test_an_alert_is_taken_up_and_ended_and_says_who_did_it(run: Run, told: Told, register: Registry) -> None:
     place = register.things(TENANT)[0]
     number = begin_alert(register, TENANT, place, 1, now_us())
@@ -94,6 +99,9 @@ def test_an_alert_is_taken_up_and_ended_and_says_who_did_it(run: Run, told: Told
     told("alert", "shelve", number, "--reason", "a crew comes", "--until", "2026-12-01T07:00")
     shelf = run("alert", "shelve", number, "--reason", "x", "--until", "2020-01-01")
     assert "give another end" in refused(shelf)
+    slip = run("alert", "shelve", number, "--reason", "x", "--until", "tomorrow")
+    assert slip.exit_code == 2
+    assert "UTC and look like 2026-12-01T07:00" in unfolded(slip)
     assert told("alert", "unshelve", number)["state"] == "new"
     over = told("alert", "clear", number, "--evidence", "it burns")
     assert (over["state"], over["ended_because"]) == ("cleared", "it burns")
@@ -101,8 +109,10 @@ def test_an_alert_is_taken_up_and_ended_and_says_who_did_it(run: Run, told: Told
     shown = told("alert", "show", number)
     assert [one["what"] for one in shown["history"]][1:3] == ["acknowledged", "commented"]
     assert "Kerkstraat 1" in run("alert", "list").stdout
+    assert run("alert", "list", "--severity", "critical", "--tenant", TENANT).stdout.startswith("in all of gm0402: 1 n")
     words = run("alert", "show", number).stdout
     assert "commented by" in words
+    assert not [line for line in words.splitlines() if line.rstrip().endswith(":")], "no words, no colon"
     assert "the door is open" in words
     assert "no alert 999" in refused(run("alert", "show", 999))
     event = register.audit_log.read(subject=str(number), limit=1)[0]
@@ -115,7 +125,10 @@ def test_rules_of_a_file_are_added_listed_switched_and_removed(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "rules.toml").write_text(HOT)
-    assert "tenant: is missing" in refused(run("rule", "add", tmp_path / "rules.toml"))
+    for verb in ("add", "try"):
+        assert "tenant: is missing; name the municipality with --tenant" in refused(
+            run("rule", verb, tmp_path / "rules.toml")
+        )
     added = told("rule", "add", tmp_path / "rules.toml", "--tenant", TENANT)["rules"]
     assert [one["name"] for one in added] == ["too hot", "silent"]
     assert told("rule", "add", tmp_path / "rules.toml", "--tenant", TENANT)["rules"] == added, "an equal one stays"
@@ -130,7 +143,8 @@ def test_rules_of_a_file_are_added_listed_switched_and_removed(
     assert "somebody has changed it" in refused(run("rule", "add", saved, "--based-on", 1))
     assert told("rule", "add", saved, "--based-on", 3)["rules"][0]["version"] == 4
     told("rule", "remove", number)
-    assert "rule" in refused(run("rule", "show", number))
+    for verb in ("show", "on", "remove"):
+        assert "see: lichtmast rule list" in refused(run("rule", verb, number))
 
 
 def test_the_rules_to_begin_with_are_a_file_that_can_be_added(told: Told, tmp_path: Path) -> None:
@@ -178,7 +192,10 @@ def test_a_rule_is_tried_on_a_stopped_lichtmast(folder: Folder, told: Told, run:
     trial = told(*words, "1")["trials"][0]
     assert (trial["fired"], trial["complete"]) == (1, True)
     assert trial["episodes"][0]["subject"] == f"datastream/{heated}"
-    assert "It would have fired once." in run(*words, "1").stdout
+    said = run(*words, "1").stdout
+    assert "It would have fired once." in said
+    assert f"{trial['readings']} readings were looked at" in said
+    assert trial["readings"] > 100
     assert told(*words, "0.1")["trials"][0]["fired"] == 0, "it was longer ago"
 
 
@@ -227,13 +244,25 @@ def test_a_channel_is_made_with_its_secret_once_and_what_was_given_up_is_sent_ag
 
 def test_a_test_needs_a_lichtmast_that_runs(run: Run) -> None:
     assert "no Lichtmast runs" in refused(run("channel", "test", 1))
+    assert "lichtmast channel list" in unfolded(run("channel", "test", "on-call"))
 
 
 def test_a_wrong_folder_gets_no_register(tmp_path: Path) -> None:
-    for words in (["alert", "list"], ["rule", "list"], ["channel", "list"]):
+    table = str(tmp_path / "readings.csv")
+    for words in (
+        ["alert", "list"], ["rule", "list"], ["channel", "list"], ["audit"], ["audit", "--log"], ["export", table],
+        ["quarantine", "list"], ["quarantine", "show", "1/0"], ["quarantine", "replay", "--all"],
+    ):  # fmt: skip
         done = CliRunner().invoke(app, [*words, "--data", str(tmp_path / "empty")])
         assert "there is no register" in refused(done)
-        assert not (tmp_path / "empty" / "registry.sqlite").exists()
+        assert not list(tmp_path.iterdir()), "neither a folder nor a file was made"
+
+
+def test_a_lamppost_is_offered_by_the_id_that_the_register_gave_it(run: Run) -> None:
+    words = ("device", "add", f"{TENANT}/lm-near", "--profile", "weather", "--asset")
+    assert "did you mean id:P1?" in refused(run(*words, "P1"))
+    assert "import it first" in refused(run(*words, "P2"))
+    assert run(*words, "id:P1").exit_code == 0
 
 
 def test_what_others_wrote_moves_no_cursor(run: Run, register: Registry) -> None:

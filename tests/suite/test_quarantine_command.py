@@ -81,6 +81,18 @@ def test_groups_are_listed_by_reason_and_device_and_folded(run: Run) -> None:
     assert "\x1b" not in words
 
 
+def test_entries_are_listed_by_the_name_that_show_takes(run: Run) -> None:
+    told = json.loads(run("list", "--entries", "--reason", "wrong_unit", "--json").stdout)
+    assert [one["entry"] for one in told["entries"]] == ["1/0", "2/0"], "the oldest first; 4/0 was discarded"
+    assert told["is_whole"]
+    for one in told["entries"]:
+        assert json.loads(run("show", one["entry"], "--json").stdout)["state"] == "open"
+    words = run("list", "--entries", "--limit", "2").stdout
+    assert [line.partition(" ")[0] for line in words.splitlines()] == ["1/0", "2/0", "and"]
+    assert "\x1b" not in words
+    assert "No such pack" in run("list", "--entries", "--reason", "unknown_name").stdout
+
+
 def test_an_entry_is_shown_with_its_bytes_and_a_closed_one_with_its_fate(run: Run) -> None:
     told = json.loads(run("show", "1/0", "--json").stdout)
     assert (told["state"], told["text"], told["payload"], told["transport"]) == ("open", "[1]", "WzFd", "mqtt")
@@ -98,6 +110,8 @@ def test_an_entry_is_shown_with_its_bytes_and_a_closed_one_with_its_fate(run: Ru
         (["replay", "1-0"], "1234/0"),
         (["replay", "--reason", "wrong_units"], "no reason"),
         (["discard", "--all"], "--because"),
+        (["list", "--entries", "--by", "device"], "--entries"),
+        (["list", "--limit", "3"], "--entries"),
     ],
 )
 def test_a_slip_of_the_hand_is_told_what_to_say(run: Run, words: list[str], said: str) -> None:

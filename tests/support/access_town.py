@@ -95,6 +95,7 @@ def access_town(folder: Path) -> Iterator[AccessTown]:
                 store,
                 Broadcaster(),
                 ApiSettings(public_url=public_url, catalogue_check_interval_s=0.0),
+                standing=lambda: {"log_lag": 7},
                 clock_us=lambda: town.now_us,
                 management=Management(town.people, **management),
             )

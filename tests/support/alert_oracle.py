@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lichtmast.ingest.alerting.limits import BACK_MAX_US, LEAP_MAX_US
+from lichtmast.ingest.alerting.limits import BACK_MAX_US, LEAP_MAX_US, RATE_PARTS
 from lichtmast.registry.alerts.conditions import Absence, Fleet, QualityFlags, Rate, Threshold
 from lichtmast.registry.alerts.rules import AlertRule
 from lichtmast.wire.quality import DOUBTFUL, Quality
@@ -124,7 +124,9 @@ class Oracle:
             return
         elif isinstance(condition, Rate):
             before = [one for one in pole.seen if one[0] <= at - condition.over_s * S]
-            pole.seen.append((at, came.value))
+            part_us = max(int(condition.over_s * S) // RATE_PARTS, 1)
+            if not pole.seen or at // part_us != pole.seen[-1][0] // part_us:
+                pole.seen.append((at, came.value))
             bad = bool(before) and abs(came.value - before[-1][1]) * S / (at - before[-1][0]) > condition.above_per_s
             good = not bad
         else:

@@ -314,8 +314,12 @@ class Burst:
 
     def __init__(self, port: int, topic: str) -> None:
         self._socket = socket.create_connection(("::1", port), timeout=10)
-        self._socket.sendall(connect("burst"))
-        assert self._read(4) == b"\x20\x02\x00\x00"
+        try:
+            self._socket.sendall(connect("burst"))
+            assert self._read(4) == b"\x20\x02\x00\x00"
+        except BaseException:
+            self._socket.close()
+            raise
         self._topic = topic
         self.promised: set[int] = set()
         self._rest = b""
@@ -344,7 +348,10 @@ class Burst:
     def _read(self, size: int) -> bytes:
         found = b""
         while len(found) < size:
-            found += self._socket.recv(size - len(found))
+            part = self._socket.recv(size - len(found))
+            if not part:
+                raise ConnectionResetError("the broker ended the connection")
+            found += part
         return found
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
@@ -57,18 +57,19 @@ def create_app(
     broadcaster: Broadcaster,
     settings: ApiSettings,
     *,
-    log_lag: Callable[[], int | None] = lambda: None,
+    standing: Callable[[], Mapping[str, int | None]] = dict,
     clock_us: Callable[[], int] = wall_clock_us,
     management: Management | None = None,
 ) -> FastAPI:
     """The pages, SensorThings, live stream and health of one register and store; signing in and /v1 by `management`.
 
-    `log_lag` says how many messages of the log the store is behind (None where it is not known); it must not block.
+    `standing` is what `/healthz` tells those who may know, such as how many messages of the log the store is behind
+    (None: not known); it must not block.
     The application runs the broadcaster while it serves; whoever stops the server calls `broadcaster.close()` first
     (`lichtmast.api.serve` does).
     """
     routes = _Routes(
-        registry, store, broadcaster, settings, log_lag=log_lag, clock_us=clock_us, is_open=management is None
+        registry, store, broadcaster, settings, standing=standing, clock_us=clock_us, is_open=management is None
     )
     table, attempts = Table(NEEDS), RefusalLog("request_refused", _log)
     parts = None if management is None else Parts(management.people, settings, clock_us)
@@ -128,13 +129,13 @@ class _Routes:
         broadcaster: Broadcaster,
         settings: ApiSettings,
         *,
-        log_lag: Callable[[], int | None],
+        standing: Callable[[], Mapping[str, int | None]],
         clock_us: Callable[[], int],
         is_open: bool,
     ) -> None:
         self._store = store
         self._settings = settings
-        self._log_lag = log_lag
+        self._standing = standing
         self._clock_us = clock_us
         self._is_open = is_open
         self._workers = Workers(threads=settings.worker_threads, waiting_max=settings.requests_waiting_max)
@@ -233,18 +234,18 @@ class _Routes:
     # The server itself.
 
     async def health(self, request: Request) -> Response:
-        """Whether register and store answer; to whoever is signed in, how far the store is and how far behind the log.
+        """Whether register and store answer; to whoever is signed in, how far everything is.
 
         Where nobody can sign in, which is on loopback alone, everybody is told.
         """
-        offset = await self._workers.run(self._health_now)
+        await self._workers.run(self._health_now)
         if not self._is_open and found_caller(request) is None:
             return _json_response({"status": "ok"})
-        return _json_response({"status": "ok", "log_offset": offset, "log_lag": self._log_lag()})
+        return _json_response({"status": "ok", **self._standing()})
 
-    def _health_now(self) -> int:
+    def _health_now(self) -> None:
         self._keeper.current()
-        return self._store.offset(READINGS_STREAM)
+        self._store.offset(READINGS_STREAM)
 
     async def security_txt(self, request: Request) -> Response:
         """RFC 9116, where the operator gave a contact."""

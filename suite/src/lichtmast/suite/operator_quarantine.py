@@ -14,7 +14,7 @@ from lichtmast.registry.auditing import Actor, ActorKind
 from lichtmast.store import DuckStore
 from lichtmast.store.port import Selection
 from lichtmast.suite.clock import now_us
-from lichtmast.suite.quarantine_told import entry_told, groups_told
+from lichtmast.suite.quarantine_told import ENTRIES_MAX, entries_told, entry_told, groups_told
 
 if TYPE_CHECKING:
     from lichtmast.suite.service import Service
@@ -32,6 +32,13 @@ class Chosen(BaseModel):
         """As the store takes it."""
         entries = None if self.entries is None else tuple(self.entries)
         return Selection(self.reason, self.device, None, self.since_us, entries)
+
+
+class Listing(BaseModel):
+    """The oldest of them, at most so many."""
+
+    chosen: Chosen
+    limit: int = Field(ge=1, le=ENTRIES_MAX)
 
 
 class Round(BaseModel):
@@ -63,6 +70,10 @@ def quarantine_routes(service: "Service") -> APIRouter:
     @routes.post("/groups")
     async def read_groups(chosen: Chosen) -> dict[str, Any]:
         return await run_in_threadpool(groups_told, service.store, chosen.selection())
+
+    @routes.post("/entries")
+    async def read_entries(asked: Listing) -> dict[str, Any]:
+        return await run_in_threadpool(entries_told, service.store, asked.chosen.selection(), asked.limit)
 
     @routes.get("/entries/{log_seq}/{part}")
     async def read_entry(log_seq: int, part: int) -> dict[str, Any]:

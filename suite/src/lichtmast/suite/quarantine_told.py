@@ -10,6 +10,8 @@ from lichtmast.store.port import ObservationStore, Selection
 _1970: Final = datetime(1970, 1, 1, tzinfo=UTC)
 GROUPS_MAX: Final = 10_000
 """Groups that are told, the largest; a town of devices that are all refused has one each."""
+ENTRIES_MAX: Final = 500
+"""Entries that are told at once, as many as a round of the replay looks at."""
 
 
 def groups_told(store: ObservationStore, selection: Selection) -> dict[str, Any]:
@@ -27,6 +29,22 @@ def groups_told(store: ObservationStore, selection: Selection) -> dict[str, Any]
         for one in found[:GROUPS_MAX]
     ]
     return {"packs": sum(one["packs"] for one in found), "groups": groups, "is_whole": len(found) <= GROUPS_MAX}
+
+
+def entries_told(store: ObservationStore, selection: Selection, limit: int) -> dict[str, Any]:
+    """The packs themselves by name, oldest first, without their bytes. Blocks."""
+    found = store.quarantine_page(selection, None, limit + 1).to_pylist()
+    entries = [
+        {
+            "entry": f"{one['log_seq']}/{one['part']}",
+            "device": one["device"],
+            "received": moment(one["received_at"]),
+            "reason": one["reason"],
+            "detail": one["detail"],
+        }
+        for one in found[:limit]
+    ]
+    return {"entries": entries, "is_whole": len(found) <= limit}
 
 
 def entry_told(store: ObservationStore, log_seq: int, part: int) -> dict[str, Any] | None:

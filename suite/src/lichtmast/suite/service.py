@@ -151,6 +151,14 @@ class Service:
             while self.pipeline.roster_revision < revision:
                 await asyncio.sleep(CAUGHT_UP_POLL_S)
 
+    def standing(self) -> dict[str, int | None]:
+        """How far store and alerts are, for /healthz: the engine had to begin anew `alerts_failing` times in a row."""
+        return {
+            "log_offset": self.pipeline.statistics.position,
+            "log_lag": self.lag,
+            "alerts_failing": self.alarms.runner.statistics.failing,
+        }
+
     def health(self) -> dict[str, Any]:
         """What a monitor wants to know."""
         statistics = self.pipeline.statistics
@@ -264,7 +272,7 @@ async def _pages(service: Service, listener: socket.socket) -> None:
         service.store,
         service.broadcaster,
         api_settings(service.settings, service.http_port),
-        log_lag=lambda: service.lag,
+        standing=service.standing,
         management=None if secure is None else _management(service, secure),
     )
     await serve(app, [listener], service.broadcaster, tls=None if secure is None else secure.page_tls)

@@ -15,8 +15,8 @@ SILENT_INTERVALS = 3
 SILENT_LEAST_US = 60_000_000
 """Absence by rhythm is not told sooner: a connection that is made anew takes about so long."""
 
-RATE_READINGS_MAX = 512
-"""Readings of one datastream that a rate looks back over; with more, its window is shorter than asked."""
+RATE_PARTS = 64
+"""Of the time that a rate looks back over one reading is held in each such part: nine kilobytes a pair at most."""
 
 BASELINE_DAYS = 28
 BASELINE_HOURS_LEAST = 3
@@ -31,4 +31,10 @@ FETCH_MAX = 64
 """Messages a fetch brings: about a million rows at most."""
 
 TRIAL_READINGS_MAX = 20_000_000
-TRIAL_CHUNK_US = 6 * 3_600_000_000
+TRIAL_BEFORE_US = 6 * 3_600_000_000
+"""Of what is about the time before a trial, so much is read: it may have been delivered behind its beginning."""
+TRIAL_PIECE_US = 6 * 3_600_000_000
+"""The longest piece that is read of the store at once; of many datastreams it is shorter."""
+TRIAL_PIECE_READINGS = 2_000_000
+TRIAL_INTERVAL_US = 10_000_000
+"""So often a datastream is thought to speak; with that a piece has at most TRIAL_PIECE_READINGS."""

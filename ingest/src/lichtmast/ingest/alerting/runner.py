@@ -49,6 +49,8 @@ class AlertStatistics:
     saved: int = 0
     ticks: int = 0
     restarts: int = 0
+    failing: int = 0
+    """How often in a row it ended before it had taken anything."""
     positions_lost: int = 0
     rules: int = 0
     position: int = 0
@@ -95,6 +97,7 @@ class Runner:
             except Exception:  # noqa: BLE001 - the outermost loop of this task
                 _log.exception("alerts_failed position=%d retry_in_s=%.1f", self.statistics.position, delay_s)
             self.statistics.restarts += 1
+            self.statistics.failing += 1
             moved = self.statistics.messages > before
             delay_s = limits.RETRY_DELAY_S if moved else min(delay_s * 2, limits.RETRY_DELAY_MAX_S)
             await asyncio.sleep(delay_s)
@@ -209,6 +212,7 @@ class Runner:
                     self._unsaved = step
             self.statistics.position = message.stream_sequence
         self.statistics.messages += len(messages)
+        self.statistics.failing = 0
 
     def _take_plan(self, follower: Follower, plan: Plan) -> None:
         step = follower.renew(plan)

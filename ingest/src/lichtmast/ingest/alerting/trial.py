@@ -100,16 +100,19 @@ def try_rule(
 def _chunks(store: TrialStore, streams: list[int], from_us: int, until_us: int) -> Iterator[tuple[pa.Table, int]]:
     """What was received in each piece of the time, whatever time it is about: late readings wait for their piece."""
     waiting = OBSERVATION_SCHEMA.empty_table()
-    # Also what is about the time before, and was delivered behind its beginning.
-    read_us, end_us = from_us - limits.TRIAL_CHUNK_US, from_us
+    piece_us = limits.TRIAL_PIECE_READINGS * limits.TRIAL_INTERVAL_US // max(len(streams), 1)
+    piece_us = min(piece_us, limits.TRIAL_PIECE_US)
+    read_us, end_us = from_us - limits.TRIAL_BEFORE_US, from_us
     while end_us < until_us and streams:
-        end_us = min(end_us + limits.TRIAL_CHUNK_US, until_us)
-        held = store.range(streams, read_us, end_us + _FUTURE_US, limit=2**31 - 1)
-        read_us = end_us + _FUTURE_US
-        waiting = pa.concat_tables([waiting, held.select(OBSERVATION_SCHEMA.names).cast(OBSERVATION_SCHEMA)])
+        end_us = min(end_us + piece_us, until_us)
+        while read_us < end_us + _FUTURE_US:
+            upto_us = min(read_us + piece_us, end_us + _FUTURE_US)
+            held = store.range(streams, read_us, upto_us, limit=2**31 - 1)
+            held = held.filter(pa.array(held.column("result_time").to_numpy() >= from_us))
+            waiting = pa.concat_tables([waiting, held.select(OBSERVATION_SCHEMA.names).cast(OBSERVATION_SCHEMA)])
+            read_us = upto_us
         received = waiting.column("result_time").to_numpy()
-        due = (received >= from_us) & (received < end_us)
-        piece = waiting.filter(pa.array(due))
+        piece = waiting.filter(pa.array(received < end_us))
         waiting = waiting.filter(pa.array(received >= end_us))
         yield piece, end_us
 

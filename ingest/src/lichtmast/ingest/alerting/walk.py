@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lichtmast.ingest.alerting.limits import RATE_READINGS_MAX
+from lichtmast.ingest.alerting.limits import RATE_PARTS
 from lichtmast.ingest.alerting.pairs import State
 
 
@@ -64,19 +64,22 @@ class Window:
         return list(self._readings)
 
     def rate_per_s(self, time_us: int, value: float, over_us: int) -> float:
-        """By how much the result changed a second since the reading that was `over_us` ago; 0 where there is none."""
+        """By how much the result changed a second since the reading that was `over_us` ago; 0 where there is none.
+
+        Of each RATE_PARTS-th of that time only the first reading is held, by the clock: whoever begins to listen
+        later holds the same ones.
+        """
         readings = self._readings
         while len(readings) > 1 and readings[1][0] <= time_us - over_us:
             readings.popleft()
-        full = len(readings) >= RATE_READINGS_MAX
         rate = 0.0
-        if readings and (full or readings[0][0] <= time_us - over_us):
+        if readings and readings[0][0] <= time_us - over_us:
             then_us, was = readings[0]
             if time_us > then_us:
                 rate = (value - was) * 1e6 / (time_us - then_us)
-        if full:
-            readings.popleft()
-        readings.append((time_us, value))
+        part_us = max(over_us // RATE_PARTS, 1)
+        if not readings or readings[-1][0] // part_us != time_us // part_us:
+            readings.append((time_us, value))
         return rate
 
     def is_often(self, time_us: int, count: int, within_us: int, *, flagged: bool) -> bool:

@@ -13,6 +13,8 @@ RETRY_S: Final = 5.0
 RETRY_MAX_S: Final = 900.0
 GIVE_UP_S: Final = 24 * 3600
 """After the first attempt of a message."""
+MISFIT_TRIES: Final = 3
+"""A webhook that does not understand a message is asked so often: it must not hold up those behind it for a day."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 ATTEMPT_TIMEOUT_S: Final = 30.0

@@ -21,6 +21,7 @@ from lichtmast.ingest.notifying.cloud_event import CONTENT_TYPE, cloud_event
 from lichtmast.ingest.notifying.limits import (
     ATTEMPT_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
+    MISFIT_TRIES,
     RESPONSE_BYTES_MAX,
     SHOWN_BYTES_MAX,
 )
@@ -31,6 +32,8 @@ from lichtmast.registry.notifying.plain import plain
 
 _NEVER: Final = frozenset({HTTPStatus.GONE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 """What trying again does not change. Everything else may be a receiver that is being repaired, also 401 and 404."""
+_MISFIT: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY})
+"""What a receiver says of this one message; by the third try it is not being repaired."""
 
 
 async def send_webhook(
@@ -49,7 +52,8 @@ async def send_webhook(
             body = cloud_event(letter, settings)
             sent = {"Host": name, "Content-Type": CONTENT_TYPE, "User-Agent": "lichtmast"}
             sent |= headers(secret, letter.id, now_us, body)
-            return await _post(url, body, sent, host, tls)
+            never = _NEVER | _MISFIT if letter.attempts + 1 >= MISFIT_TRIES else _NEVER
+            return await _post(url, body, sent, host, tls, never)
     except TimeoutError:
         return Answer(accepted=False, words=f"{name} did not answer within {ATTEMPT_TIMEOUT_S:.0f} s")
     except (OSError, httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -74,7 +78,9 @@ def _refused(name: str, addresses: Sequence[IPv6Address]) -> Answer:
     )
 
 
-async def _post(url: httpx2.URL, body: bytes, sent: dict[str, str], host: str, tls: ssl.SSLContext) -> Answer:
+async def _post(
+    url: httpx2.URL, body: bytes, sent: dict[str, str], host: str, tls: ssl.SSLContext, never: frozenset[int]
+) -> Answer:
     name = sent["Host"]
     timeout = httpx2.Timeout(ATTEMPT_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     async with (
@@ -88,7 +94,7 @@ async def _post(url: httpx2.URL, body: bytes, sent: dict[str, str], host: str, t
     if response.is_redirect:
         return Answer(accepted=False, words=f"{name} said {status}; redirects are not followed, give the new address")
     words = f"{name} said {status} {plain(said, SHOWN_BYTES_MAX)}".strip()
-    return Answer(accepted=False, words=words, final=response.status_code in _NEVER)
+    return Answer(accepted=False, words=words, final=response.status_code in never)
 
 
 async def _beginning(response: httpx2.Response) -> str:

@@ -2,6 +2,8 @@
 
 RULES_MAX = 200_000
 """Rules of one register; the evaluation is measured at 100,000."""
+RULES_TENANT_MAX = 100_000
+"""Rules of one municipality: none uses up what is there for all."""
 RULE_NAME_CHARACTERS_MAX = 100
 SCOPE_ITEMS_MAX = 1_000
 """Datastreams, devices or assets that one rule or window names."""
@@ -24,6 +26,8 @@ WINDOW_S_MAX = 92 * 24 * 3600
 """The longest maintenance window."""
 WINDOWS_LIVE_MAX = 1_000
 """Windows of one register that have not ended: each raised alert is compared with all of them."""
+WINDOWS_LIVE_TENANT_MAX = 200
+"""Of those, the windows of one municipality."""
 COMMENTS_MAX = 500
 """Comments on one episode."""
 FLAPS_NOTED_MAX = 200

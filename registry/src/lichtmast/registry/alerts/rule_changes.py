@@ -4,6 +4,7 @@ A change closes what it leaves behind: episodes of a rule that is switched off, 
 with that as their evidence, and what the evaluation remembers of them goes.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -150,6 +151,7 @@ def _write(
         if old is None
     ]
     if fresh:
+        _require_room(connection, tenants, Counter(new.tenant for old, new in changed if old is None))
         held = connection.execute(select(func.count()).where(_R.deleted_at_us.is_(None))).scalar_one()
         if held + len(fresh) > limits.RULES_MAX:
             raise ConflictError(f"there are {held} alert rules; {limits.RULES_MAX} is the most. Use wider scopes")
@@ -180,6 +182,18 @@ def _write(
     if versions:
         connection.execute(insert(alert_rule_version), versions)
         append_all(connection, _events(changed, by, at_us))
+
+
+def _require_room(connection: Connection, tenants: Mapping[str, int], fresh: Mapping[str, int]) -> None:
+    """No municipality uses up the rules that are there for all."""
+    for tenant, more in fresh.items():
+        query = select(func.count()).where(_R.tenant_id == tenants[tenant], _R.deleted_at_us.is_(None))
+        held = connection.execute(query).scalar_one()
+        if held + more > limits.RULES_TENANT_MAX:
+            raise ConflictError(
+                f"{tenant} has {held} alert rules; with {more} more there are over {limits.RULES_TENANT_MAX}, the most"
+                " of one municipality. Use wider scopes, or delete rules"
+            )
 
 
 def _events(changed: Sequence[tuple[AlertRule | None, AlertRule]], by: Actor, at_us: int) -> list[Event]:

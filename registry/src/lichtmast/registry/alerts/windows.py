@@ -88,13 +88,11 @@ def plan(connection: Connection, draft: WindowDraft, by: Actor, at_us: int) -> i
         )
     if draft.note and not is_text(draft.note):
         raise AlertRuleError("note", f"at most {limits.TEXT_CHARACTERS_MAX} characters that print")
-    live = connection.execute(select(func.count()).where(_W.state != WindowState.ENDED.value)).scalar_one()
-    if live >= limits.WINDOWS_LIVE_MAX:
-        raise ConflictError(f"there are {live} maintenance windows already; end those that are done")
     t = schema.tenant.c
     tenant_id = connection.execute(select(t.id).where(t.code == draft.tenant)).scalar_one_or_none()
     if tenant_id is None:
         raise UnknownRecordError(f"tenant {draft.tenant[:60]!r} is not in the register; add it first")
+    _require_room(connection, tenant_id, draft.tenant)
     document = scope_document(scope)
     row = {
         "tenant_id": tenant_id,
@@ -112,6 +110,17 @@ def plan(connection: Connection, draft: WindowDraft, by: Actor, at_us: int) -> i
     what = Action.MAINTENANCE_PLANNED
     append(connection, Event(what, "maintenance_window", str(window_id), by, at_us, draft.tenant, after=after))
     return window_id
+
+
+def _require_room(connection: Connection, tenant_id: int, tenant: str) -> None:
+    live = select(func.count()).where(_W.state != WindowState.ENDED.value)
+    for query, whose, most in (
+        (live.where(_W.tenant_id == tenant_id), tenant, limits.WINDOWS_LIVE_TENANT_MAX),
+        (live, "the register", limits.WINDOWS_LIVE_MAX),
+    ):
+        count = connection.execute(query).scalar_one()
+        if count >= most:
+            raise ConflictError(f"{whose} has {count} maintenance windows that have not ended, the most; end one first")
 
 
 def end_window(connection: Connection, window_id: int, by: Actor, at_us: int) -> None:

@@ -23,7 +23,7 @@ from lichtmast.registry.alerts.limits import EPISODES_PAGE_MAX
 from lichtmast.registry.alerts.rules import SEVERITIES
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.commands.output import DataOption, JsonOption, print_json
-from lichtmast.suite.commands.register import TenantOption, moment, open_register, print_line
+from lichtmast.suite.commands.register import TenantOption, moment, open_register, parse_moment, print_line
 from lichtmast.suite.errors import SuiteError
 from lichtmast.suite.operator_actor import operator_actor
 
@@ -69,7 +69,8 @@ def list_(
     for one in found:
         more = f", and for {one.speaks_for} more" if one.speaks_for else ""
         print_line(f"{_line(one.episode)}{more}")
-    print_line(", ".join(f"{count} {one.value}" for one, count in counts.items()))
+    whose = "" if tenant is None else f" of {tenant}"  # the other options narrow the lines, not these figures
+    print_line(f"in all{whose}: {', '.join(f'{count} {one.value}' for one, count in counts.items())}")
 
 
 @app.command()
@@ -85,7 +86,8 @@ def show(number: NumberArgument, data: DataOption = None, *, as_json: JsonOption
     print_line(_line(found.episode))
     print_line(f"rule {found.rule.id}, version {found.rule.version}: {sentence(found.rule)}")
     for entry in found.entries:
-        print_line(f"  {moment(entry.at_us)}  {entry.kind.value.replace('_', ' ')} by {entry.by.name}: {entry.words}")
+        words = f": {entry.words}" if entry.words else ""
+        print_line(f"  {moment(entry.at_us)}  {entry.kind.value.replace('_', ' ')} by {entry.by.name}{words}")
     for one in found.members:
         print_line(f"  speaks for {_line(one)}")
 
@@ -103,7 +105,7 @@ def shelve(
     reason: Annotated[str, typer.Option(help="Why nobody needs to look.")],
     until: Annotated[
         datetime,
-        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"], help="When it comes back, UTC."),
+        typer.Option(parser=parse_moment, metavar="MOMENT", help="When it comes back, UTC: 2026-12-01T07:00."),
     ],
     data: DataOption = None,
     *,

@@ -13,8 +13,8 @@ from lichtmast.store import DuckStore
 from lichtmast.suite.audit import audit as draw_up
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.commands.audit_log import MOMENTS, audit_log
+from lichtmast.suite.commands.data_folder import used_folder
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
-from lichtmast.suite.folder import Folder
 from lichtmast.suite.refused import refused_line
 from lichtmast.suite.remote import Remote
 
@@ -46,10 +46,10 @@ def audit(
     changes is not whole.
     """
     if log:
-        raise typer.Exit(0 if audit_log(Folder.choose(data), since, export, expect, as_json=as_json) else 1)
+        raise typer.Exit(0 if audit_log(used_folder(data), since, export, expect, as_json=as_json) else 1)
     if since is not None or export is not None or expect is not None:
         raise typer.BadParameter("--since, --export and --expect belong to --log")
-    folder = Folder.choose(data)
+    folder = used_folder(data)
     remote = Remote.find(folder)
     if remote is not None:
         told = remote.get("/audit")

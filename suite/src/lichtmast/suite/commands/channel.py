@@ -20,7 +20,15 @@ from lichtmast.suite.unlock import unlock_secret
 
 app = typer.Typer(name="channel", no_args_is_help=True, help="Channels of notifications: list, add, test, remove.")
 
-NumberArgument = Annotated[int, typer.Argument(metavar="CHANNEL", min=1, help="Its number in `channel list`.")]
+
+def _number(text: str) -> int:
+    """A name has one in each municipality; a number is one channel."""
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 19):  # noqa: PLR2004 - what the register can hold
+        raise typer.BadParameter(f"{text!r} is not the number of a channel; see: lichtmast channel list")
+    return int(text)
+
+
+NumberArgument = Annotated[int, typer.Argument(metavar="CHANNEL", parser=_number, help="Its number in `channel list`.")]
 
 
 @app.command(name="list")

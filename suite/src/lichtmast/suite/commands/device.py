@@ -17,7 +17,8 @@ from lichtmast.suite.commands import device_life
 from lichtmast.suite.commands.device_label import label
 from lichtmast.suite.commands.device_why import why
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
-from lichtmast.suite.errors import DeviceOrderError, OperatorError
+from lichtmast.suite.commands.register import lamppost
+from lichtmast.suite.errors import OperatorError
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.limits import WAIT_MAX_S
 from lichtmast.suite.operator_actor import operator_actor
@@ -74,11 +75,9 @@ def add(
     folder = Folder.choose(data)
     with Registry.open(folder.registry) as registry:
         registry.ensure_tenant(wanted.tenant, by=by)
-        thing = None if asset is None else registry.thing_by_source_id(wanted.tenant, asset)
-        if asset is not None and thing is None:
-            raise DeviceOrderError(f"{wanted.tenant} has no lamppost {asset}; import it first, or leave --asset out")
+        asset_id = None if asset is None else lamppost(registry, wanted.tenant, asset)
         added = registry.register_device(
-            wanted, profile, asset_id=thing.id if thing else None, at_us=now_us(), status=DeviceStatus.ACTIVE, by=by
+            wanted, profile, asset_id=asset_id, at_us=now_us(), status=DeviceStatus.ACTIVE, by=by
         )
     remote = Remote.find(folder)
     if remote is not None:

@@ -17,7 +17,7 @@ from lichtmast.registry.identity import CertificateRecord, Claim, IdentityBook, 
 from lichtmast.registry.pki import Authority
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
-from lichtmast.suite.commands.register import open_register
+from lichtmast.suite.commands.register import lamppost, open_register
 from lichtmast.suite.errors import DeviceOrderError
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.operator_actor import operator_actor
@@ -49,7 +49,7 @@ def claim(
     with Registry.open(folder.registry) as registry:
         opened = registry.identity.open_claim(
             wanted,
-            asset_id=_asset(registry, wanted.device.tenant, asset),
+            asset_id=lamppost(registry, wanted.device.tenant, asset),
             by=operator_actor(),
             at_us=now_us(),
             hours=hours,
@@ -142,7 +142,7 @@ def move(
     if (asset is None) != stock:
         raise typer.BadParameter("name a lamppost with --asset, or say --stock")
     with open_register(data) as registry:
-        asset_id = None if asset is None else _asset(registry, wanted.tenant, asset)
+        asset_id = None if asset is None else lamppost(registry, wanted.tenant, asset)
         changed = registry.identity.move(wanted, asset_id, by=by, at_us=now_us())
         _tell_device(registry, wanted, changed=changed, as_json=as_json)
 
@@ -191,13 +191,6 @@ def _change(device: str, data: Path | None, change: Callable[[IdentityBook, Devi
     with open_register(data) as registry:
         changed = change(registry.identity, wanted)
         _tell_device(registry, wanted, changed=changed, as_json=as_json)
-
-
-def _asset(registry: Registry, tenant: str, source_id: str) -> int:
-    thing = registry.thing_by_source_id(tenant, source_id)
-    if thing is None:
-        raise DeviceOrderError(f"{tenant} has no lamppost {source_id}; import it first, or look its id up")
-    return thing.id
 
 
 def _tell_claim(one: Claim, *, as_json: bool) -> None:

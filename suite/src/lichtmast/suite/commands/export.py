@@ -9,8 +9,8 @@ import typer
 
 from lichtmast.store import DuckStore
 from lichtmast.suite.clock import now_us
+from lichtmast.suite.commands.data_folder import used_folder
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, messages, print_json
-from lichtmast.suite.folder import Folder
 from lichtmast.suite.remote import Remote
 
 _1970: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,7 +53,7 @@ def export(
     start_us, end_us = _microseconds(start, 0), _microseconds(end, 2**62)
     if start_us >= end_us:
         raise typer.BadParameter("--from is not before --to")
-    folder = Folder.choose(data)
+    folder = used_folder(data)
     with messages.status("Writing"):
         remote = Remote.find(folder)
         if remote is not None:

@@ -18,11 +18,11 @@ from rich.text import Text
 from lichtmast.store import DuckStore
 from lichtmast.store.port import Selection
 from lichtmast.suite.clock import now_us
+from lichtmast.suite.commands.data_folder import used_folder
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, messages, print_json
 from lichtmast.suite.errors import OperatorError
-from lichtmast.suite.folder import Folder
 from lichtmast.suite.operator_actor import operator_actor
-from lichtmast.suite.quarantine_told import entry_told, groups_told
+from lichtmast.suite.quarantine_told import ENTRIES_MAX, entries_told, entry_told, groups_told
 from lichtmast.suite.remote import Remote
 from lichtmast.wire import DeviceId, Refusal
 
@@ -45,9 +45,9 @@ class By(StrEnum):
 
 EntriesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[LOG_SEQ/PART]...", help="Entries, as `replay --dry-run` names them.", show_default=False),
+    typer.Argument(metavar="[LOG_SEQ/PART]...", help="Entries, as `list --entries` names them.", show_default=False),
 ]
-EntryArgument = Annotated[str, typer.Argument(metavar="LOG_SEQ/PART", help="As `replay --dry-run` names it: 1234/0.")]
+EntryArgument = Annotated[str, typer.Argument(metavar="LOG_SEQ/PART", help="As `list --entries` names it: 1234/0.")]
 ReasonOption = Annotated[
     str | None, typer.Option(help="Those refused for this reason, such as wrong_unit.", show_default=False)
 ]
@@ -62,6 +62,13 @@ AllOption = Annotated[bool, typer.Option("--all", help="All there are; needed wh
 def list_groups(
     *,
     by: Annotated[By | None, typer.Option(help="Fold the lines: by reason, or by device.", show_default=False)] = None,
+    by_entry: Annotated[
+        bool, typer.Option("--entries", help="The packs one by one instead, each with its name, oldest first.")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, max=ENTRIES_MAX, help="With --entries: at most so many.", show_default=str(SHOWN_MAX)),
+    ] = None,
     reason: ReasonOption = None,
     device: DeviceOption = None,
     since: SinceOption = None,
@@ -70,6 +77,11 @@ def list_groups(
 ) -> None:
     """How many packs lie in quarantine, by reason and device, with what was said of the last of them."""
     chosen = _chosen(None, reason, device, since)
+    if (by is not None) if by_entry else (limit is not None):
+        raise typer.BadParameter("--by does not go with --entries, and --limit goes with nothing else")
+    if by_entry:
+        _list_entries(data, chosen, limit or SHOWN_MAX, as_json=as_json)
+        return
     told = _ask(
         data,
         lambda remote: remote.post("/quarantine/groups", chosen),
@@ -82,6 +94,28 @@ def list_groups(
         return
     console.print(f"{told['packs']} packs are in quarantine")
     _show_groups(told["groups"])
+    if told["groups"]:
+        hint = "each by the name that show, replay and discard take: lichtmast quarantine list --entries"
+        console.print(hint, soft_wrap=True)
+
+
+def _list_entries(data: Path | None, chosen: dict[str, Any], limit: int, *, as_json: bool) -> None:
+    told = _ask(
+        data,
+        lambda remote: remote.post("/quarantine/entries", {"chosen": chosen, "limit": limit}),
+        lambda store: entries_told(store, _selection(chosen), limit),
+    )
+    if as_json:
+        print_json(told)
+        return
+    for one in told["entries"]:
+        who = one["device"] or "nobody known"
+        line = f"{one['entry']}  {one['received']}  {one['reason']}  {who}: {one['detail']}"
+        console.print(_printable(line), markup=False, highlight=False, soft_wrap=True)
+    if not told["entries"]:
+        console.print("No such pack is in quarantine")
+    elif not told["is_whole"]:
+        console.print(f"and later ones: --limit up to {ENTRIES_MAX}, or --since")
 
 
 @app.command()
@@ -190,7 +224,7 @@ def _rounds(
     more: dict[str, Any] | None = None,
 ) -> Iterable[dict[str, Any]]:
     """One answer a round, until all that was chosen at the beginning has been looked at."""
-    folder = Folder.choose(data)
+    folder = used_folder(data)
     remote = Remote.find(folder)
     if remote is None:
         raise OperatorError(
@@ -262,7 +296,7 @@ def _entry(text: str) -> tuple[int, int]:
 
 def _ask(data: Path | None, running: Callable[[Remote], _Told], stopped: Callable[[DuckStore], _Told]) -> _Told:
     """The Lichtmast that runs on the folder, or the folder itself."""
-    folder = Folder.choose(data)
+    folder = used_folder(data)
     remote = Remote.find(folder)
     if remote is not None:
         return running(remote)

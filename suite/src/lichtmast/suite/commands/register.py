@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from lichtmast.registry import Registry
+from lichtmast.suite.commands.data_folder import used_folder
 from lichtmast.suite.commands.output import console
-from lichtmast.suite.errors import SuiteError
-from lichtmast.suite.folder import Folder
+from lichtmast.suite.errors import DeviceOrderError, SuiteError
 
 TenantOption = Annotated[
     str | None, typer.Option("--tenant", help="One municipality, such as gm0402. Default: all.", show_default=False)
@@ -21,11 +21,32 @@ TenantOption = Annotated[
 @contextmanager
 def open_register(data: Path | None) -> Iterator[Registry]:
     """The register of the data folder. Raises SuiteError where there is none: a wrong folder gets no empty one."""
-    folder = Folder.choose(data)
+    folder = used_folder(data)
     if not folder.registry.is_file():
         raise SuiteError(f"there is no register in {folder.path}; name the data folder with --data")
     with Registry.open(folder.registry) as registry:
         yield registry
+
+
+def lamppost(registry: Registry, tenant: str, source_id: str) -> int:
+    """The id of the asset that hangs at this source id. Raises DeviceOrderError."""
+    thing = registry.thing_by_source_id(tenant, source_id)
+    if thing is not None:
+        return thing.id
+    # What a file calls an id of its own is id:… in the register.
+    near = registry.thing_by_source_id(tenant, f"id:{source_id}")
+    step = "import it first, or look its id up" if near is None else f"did you mean id:{source_id}?"
+    raise DeviceOrderError(f"{tenant} has no lamppost {source_id}; {step}")
+
+
+def parse_moment(text: str) -> datetime:
+    """A moment of an option, in UTC and without its zone, as Typer gives them; words instead of three formats."""
+    for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"):
+        try:
+            return datetime.strptime(text.removesuffix("Z"), form)  # noqa: DTZ007 - the caller puts UTC there
+        except ValueError:
+            continue
+    raise typer.BadParameter(f"{text!r} is no moment; they are in UTC and look like 2026-12-01T07:00 or 2026-12-01")
 
 
 def moment(at_us: int | None) -> str | None:

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from lichtmast.registry import Registry
+from lichtmast.registry import Registry, UnknownRecordError
 from lichtmast.registry.alerts import AlertRule, document_of, parse_rule, sentence
 from lichtmast.suite.clock import now_us
+from lichtmast.suite.commands.data_folder import used_folder
 from lichtmast.suite.commands.output import DataOption, JsonOption, print_json
 from lichtmast.suite.commands.register import TenantOption, moment, open_register, print_line
 from lichtmast.suite.errors import SuiteError
@@ -63,7 +64,7 @@ def show(
 ) -> None:
     """Show a rule and its versions, the newest first."""
     with open_register(data) as registry:
-        rule = registry.alerts.rule(number)
+        rule = _known(registry, number)
         versions = registry.alerts.rule_versions(number)
     if document:
         typer.echo(json.dumps(document_of(rule), ensure_ascii=False, indent=2))
@@ -127,7 +128,7 @@ def try_(
     as_json: JsonOption = False,
 ) -> None:
     """Say when the rules of a file would have fired lately. Nothing is changed, and nobody is told."""
-    folder = Folder.choose(data)
+    folder = used_folder(data)
     documents = read_rules(file, tenant)
     with open_register(data) as registry:
         remote = Remote.find(folder)
@@ -142,6 +143,7 @@ def try_(
         return
     for one in told:
         print_line(one["sentence"])
+        print_line(f"  {one['readings']} readings were looked at, until {one['until']}")
         for episode in one["episodes"][:SHOWN_MAX]:
             until = episode["until"] or "now"
             print_line(f"  {episode['from']} until {until}, {episode['subject']}: {episode['because']}")
@@ -175,7 +177,7 @@ def off(number: NumberArgument, data: DataOption = None, *, as_json: JsonOption 
 def remove(number: NumberArgument, data: DataOption = None, *, as_json: JsonOption = False) -> None:
     """Delete a rule: its alerts end, its versions stay readable."""
     with open_register(data) as registry:
-        rule = registry.alerts.rule(number)
+        rule = _known(registry, number)
         registry.alerts.delete_rule(number, by=operator_actor(), at_us=now_us())
     if as_json:
         print_json(_as_json(rule))
@@ -198,7 +200,17 @@ def read_rules(file: Path, tenant: str | None) -> list[Mapping[str, Any]]:
     several = document.get("rule", [document])
     if not isinstance(several, list) or not all(isinstance(one, dict) for one in several):
         raise SuiteError(f"{file}: rule must be a list of rules, as in [[rule]]")
+    if tenant is None and not all("tenant" in one for one in several):
+        raise SuiteError(f"{file}: tenant: is missing; name the municipality with --tenant, such as gm0402")
     return [one if tenant is None else {"tenant": tenant} | one for one in several]
+
+
+def _known(registry: Registry, number: int) -> AlertRule:
+    """A rule. Raises SuiteError, which names the command that lists them."""
+    try:
+        return registry.alerts.rule(number)
+    except UnknownRecordError as error:
+        raise SuiteError(f"there is no rule {number}; see: lichtmast rule list") from error
 
 
 def _try_here(folder: Folder, registry: Registry, document: Mapping[str, Any], days: float) -> dict[str, Any]:
@@ -216,6 +228,7 @@ def _try_here(folder: Folder, registry: Registry, document: Mapping[str, Any], d
 
 def _switch(number: int, data: Path | None, *, enabled: bool, as_json: bool) -> None:
     with open_register(data) as registry:
+        _known(registry, number)
         rule = registry.alerts.switch_rule(number, enabled=enabled, by=operator_actor(), at_us=now_us())
     if as_json:
         print_json(_as_json(rule))
