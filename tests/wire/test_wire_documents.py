@@ -9,7 +9,6 @@ import pytest
 
 from lichtmast.wire import limits
 from lichtmast.wire.profile import load_profiles
-from lichtmast.wire.quality import Quality
 from lichtmast.wire.refusal import ANSWERS, Refusal
 from lichtmast.wire.senml import decode
 from lichtmast.wire.senml.strict_cbor import LABELS
@@ -50,11 +49,6 @@ def test_every_refusal_is_documented_with_its_answers(refusal: Refusal) -> None:
     row = next(line for line in SENML.splitlines() if line.startswith(f"| `{refusal.value}` |"))
     told = [cell.strip() for cell in row.strip("|").split("|")]
     assert told[2:] == [f"{answer.coap[0]}.{answer.coap[1]:02}", f"0x{answer.mqtt:02X}", str(answer.http)]
-
-
-def test_every_quality_flag_is_documented() -> None:
-    for flag in Quality:
-        assert f"| {flag.value} | `{flag.name}` |" in SENML
 
 
 def test_every_label_is_documented_with_its_number() -> None:
