@@ -23,9 +23,9 @@ from lichtmast.ingest.callout.refusals import Refusals
 from lichtmast.ingest.callout.request import Request, read_request
 from lichtmast.ingest.callout.rules import CalloutReason, RefusedConnection, answer, judge
 from lichtmast.ingest.callout.server_log import LogFile, ServerReason, refusal_of
-from lichtmast.ingest.callout.sessions import Session, Sessions, read_listing
+from lichtmast.ingest.callout.sessions import Session, Sessions, Traffic, read_listing
 from lichtmast.ingest.errors import BrokerError
-from lichtmast.registry.identity.admission import AdmissionReason
+from lichtmast.registry.identity.admission import Admission, AdmissionReason
 from lichtmast.wire import DeviceId
 
 DEVICE = DeviceId("gm0402", "lm-0")
@@ -43,6 +43,10 @@ def now_of(one: Credentials) -> int:
 
 def request_of(one: Credentials) -> Request:
     return Request("UUSER", 30, "2001:db8::7", one.device.urn, True, False, one.der, one.not_after_us)  # noqa: FBT003 - MQTT, no password
+
+
+def judged(request: Request, admission: Admission, now_us: int) -> Session | RefusedConnection:
+    return judge(request, admission, now_us, is_held=lambda _: False)
 
 
 class Server:
@@ -83,7 +87,7 @@ def decoded(token: str | None) -> dict[str, Any]:
 
 def test_a_device_of_the_register_is_admitted_under_its_own_name(town: IdentityTown) -> None:
     one = town.device(DEVICE)
-    assert judge(request_of(one), town.admission(), now_of(one)) == Session(30, DEVICE, one.serial, one.not_after_us)
+    assert judged(request_of(one), town.admission(), now_of(one)) == Session(30, DEVICE, one.serial, one.not_after_us)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ def test_a_device_of_the_register_is_admitted_under_its_own_name(town: IdentityT
 )
 def test_whatever_does_not_agree_is_refused(change: dict[str, Any], reason: str, town: IdentityTown) -> None:
     one = town.device(DEVICE)
-    verdict = judge(replace(request_of(one), **change), town.admission(), now_of(one))
+    verdict = judged(replace(request_of(one), **change), town.admission(), now_of(one))
     assert isinstance(verdict, RefusedConnection)
     assert verdict.reason == reason
 
@@ -113,7 +117,7 @@ def test_a_question_that_the_server_gave_up_on_gets_no_answer_and_any_other_refu
     one, issuer = town.device(DEVICE), Issuer()
     for change, is_answered in (({"until_us": 1}, False), ({"client_id": "x"}, True)):
         asked = replace(request_of(one), **change)
-        verdict = judge(asked, town.admission(), now_of(one))
+        verdict = judged(asked, town.admission(), now_of(one))
         token = answer(asked, verdict, issuer, "NSERVER", now_of(one))
         assert (token is not None) is is_answered
 
@@ -122,11 +126,11 @@ def test_what_the_register_refuses_is_refused_with_its_reason(town: IdentityTown
     good, unknown = town.device(DEVICE), town.device("lm-5", issued=False)
     late = town.device("lm-6", starts_in=timedelta(days=-9), ends_in=timedelta(days=-1))
     found = {
-        "revoked": judge(request_of(good), town.admission(revoked=[good]), now_of(good)),
-        "asleep": judge(request_of(good), town.admission(asleep=[DEVICE]), now_of(good)),
-        "unknown": judge(request_of(unknown), town.admission(), now_of(unknown)),
-        "expired": judge(replace(request_of(late), until_us=2**62), town.admission(), late.not_after_us),
-        "early": judge(request_of(good), town.admission(), good.not_before_us - 1),
+        "revoked": judged(request_of(good), town.admission(revoked=[good]), now_of(good)),
+        "asleep": judged(request_of(good), town.admission(asleep=[DEVICE]), now_of(good)),
+        "unknown": judged(request_of(unknown), town.admission(), now_of(unknown)),
+        "expired": judged(replace(request_of(late), until_us=2**62), town.admission(), late.not_after_us),
+        "early": judged(request_of(good), town.admission(), good.not_before_us - 1),
     }
     assert {name: (one.reason, one.device) for name, one in found.items() if isinstance(one, RefusedConnection)} == {
         "revoked": (AdmissionReason.REVOKED, DEVICE),
@@ -217,8 +221,21 @@ def test_any_bytes_are_a_question_or_none(token: bytes, server_id: str) -> None:
     assert read_request(token, server_id) is None
 
 
+def test_who_sent_too_much_is_told_so_only_after_he_has_proven_who_he_is(town: IdentityTown) -> None:
+    one = town.device(DEVICE)
+    asked, admission, now_us = request_of(one), town.admission(), now_of(one)
+    held = judge(asked, admission, now_us, is_held=lambda device: device == DEVICE)
+    assert held == RefusedConnection(DEVICE, CalloutReason.RATE_LIMITED, asked.source, asked.client_id)
+    stranger = replace(asked, client_id="urn:dev:lm:gm0402:lm-1")
+    refused = judge(stranger, admission, now_us, is_held=lambda _: True)
+    assert isinstance(refused, RefusedConnection)
+    assert refused.reason is CalloutReason.CLIENT_ID_MISMATCH
+
+
 def listing(*users: str, total: int | None = None) -> bytes:
-    connections = [{"cid": number, "authorized_user": user, "more": 1} for number, user in enumerate(users, 10)]
+    connections = [
+        {"cid": number, "authorized_user": user, "in_msgs": 3, "in_bytes": 300} for number, user in enumerate(users, 10)
+    ]
     total = len(users) if total is None else total
     return json.dumps({"server": {}, "data": {"total": total, "connections": connections}}).encode()
 
@@ -230,11 +247,11 @@ def test_sessions_that_the_register_took_back_and_connections_of_nobody_have_to_
     for number, one in ((11, kept), (12, gone), (20, gone)):  # the last is on its way, and not listed yet
         sessions.admit(Session(number, one.device, one.serial, one.not_after_us), 100.0)
     listed = read_listing(listing("lichtmast", "", "", "stranger"), "lichtmast")
-    assert listed == {11, 12, 13}
-    sessions.forget_gone(listed, 101.0)
+    assert listed == {11: Traffic(3, 300), 12: Traffic(3, 300), 13: Traffic(3, 300)}
+    sessions.forget_gone(listed.keys(), 101.0)
     now_us = now_of(kept)
-    assert sessions.unwanted(listed, town.admission(), now_us) == {13: None}
-    unwanted = sessions.unwanted(listed, town.admission(revoked=[gone]), now_us)
+    assert sessions.unwanted(listed.keys(), town.admission(), now_us) == {13: None}
+    unwanted = sessions.unwanted(listed.keys(), town.admission(revoked=[gone]), now_us)
     assert unwanted == {12: gone.device, 20: gone.device, 13: None}
     sessions.drop(unwanted)
     assert sessions.unwanted({11}, town.admission(revoked=[gone]), now_us) == {}

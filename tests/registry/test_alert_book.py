@@ -334,6 +334,20 @@ def test_work_is_recorded_and_wakes_nobody_until_it_is_over(registry: Registry, 
     assert registry.alerts.windows(live_only=True) == []
 
 
+def test_a_reading_from_the_future_is_explained_by_the_work_that_goes_on_now(
+    registry: Registry, evaluation: Evaluation
+) -> None:
+    (silence,) = _put(registry, SILENCE)
+    hour_us = 3600 * SECOND_US
+    draft = WindowDraft("gm0402", {"devices": ["gm0402/lm-1"]}, NOON_US, NOON_US + hour_us, "W-2026-119")
+    window = registry.alerts.plan_window(draft, by=ELS, at_us=NOON_US - hour_us)
+    evaluation.raised(silence, "device/gm0402/lm-1", at_us=NOON_US + 1_000 * hour_us, now_us=NOON_US + 1)
+    (alert,) = _open(registry)
+    assert (alert.window_id, alert.in_maintenance) == (window.id, True)
+    assert alert.raised_at_us == NOON_US + 1_000 * hour_us
+    assert _told(registry, alert.id) == []
+
+
 @pytest.mark.parametrize(
     ("draft", "error", "words"),
     [

@@ -297,6 +297,7 @@ async def _upkeep(registry: Registry) -> None:
     while True:
         try:
             await asyncio.to_thread(registry.identity.erase_positions, at_us=now_us())
+            await asyncio.to_thread(registry.alerts.forget_old, now_us=now_us())
             head = await asyncio.to_thread(registry.audit_log.head)
             _log.info("log_of_changes_head seq=%d hash=%s", head.seq, head.hash)
         except Exception as error:  # noqa: BLE001 - a register that is busy for long must not end the service

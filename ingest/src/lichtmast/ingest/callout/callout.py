@@ -9,7 +9,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,11 +17,12 @@ from lichtmast.ingest.broker import Broker
 from lichtmast.ingest.broker_settings import ACCOUNT, AUTH_TIMEOUT_S, CALLOUT_USER, OWN_HOST, SYSTEM_USER
 from lichtmast.ingest.callout import limits
 from lichtmast.ingest.callout.line import Line, Message, open_line
+from lichtmast.ingest.callout.pace import Pace
 from lichtmast.ingest.callout.refusals import Refusals
 from lichtmast.ingest.callout.request import read_request
-from lichtmast.ingest.callout.rules import RefusedConnection, answer, judge
+from lichtmast.ingest.callout.rules import CalloutReason, RefusedConnection, answer, judge
 from lichtmast.ingest.callout.server_log import LogFile, refusal_of
-from lichtmast.ingest.callout.sessions import Session, Sessions, read_listing
+from lichtmast.ingest.callout.sessions import Session, Sessions, Traffic, read_listing
 from lichtmast.ingest.errors import BrokerError
 from lichtmast.registry.identity.admission import Admission
 from lichtmast.wire import DeviceId
@@ -59,6 +60,7 @@ class Callout:
         self._on_refused = on_refused
         self._refusals = Refusals()
         self._known = Sessions()
+        self._pace = Pace(time.monotonic())
         self._renewed = asyncio.Event()
         self._admitted = self._unreadable = self._sessions = self._dropped = 0
         self._swept_revision = -1
@@ -103,7 +105,8 @@ class Callout:
             await asyncio.sleep(limits.RECONNECT_S)
 
     async def _answer_all(self, line: Line) -> None:
-        self._known.begin(line.server_id)
+        if self._known.begin(line.server_id):
+            self._pace.begin()
         line.subscribe(QUESTIONS)
         async for portion in line.messages():
             for message in portion:
@@ -117,13 +120,14 @@ class Callout:
             self._unreadable += 1
             _log.error("callout_question_unreadable bytes=%d", len(message.payload))
             return
-        verdict = judge(request, self._admission(), now_us)
+        now_s = time.monotonic()
+        verdict = judge(request, self._admission(), now_us, is_held=lambda device: self._pace.is_held(device, now_s))
         token = answer(request, verdict, self._broker.issuer, line.server_id, now_us)
         if token is not None:
             line.publish(message.reply, token.encode("ascii"))
         if isinstance(verdict, Session):
             self._admitted += 1
-            self._known.admit(verdict, time.monotonic())
+            self._known.admit(verdict, now_s)
         else:
             self._refused(verdict)
 
@@ -145,7 +149,7 @@ class Callout:
                 await asyncio.sleep(limits.LOG_POLL_S)
 
     async def _watch(self, line: Line) -> None:
-        """Compare what stands with the register: at once, after each change of it, and now and then."""
+        """Compare what stands with register and allowances: at once, after each change, and every few seconds."""
         while line.server_id != self._known.server_id:  # the other line is not open yet
             await asyncio.sleep(limits.RECONNECT_S)
         unlisted_until_s = 0.0
@@ -172,20 +176,28 @@ class Callout:
             listed = read_listing(told, self._broker.user)
             if line.server_id != self._known.server_id:
                 raise BrokerError("the broker was restarted meanwhile")
-            self._known.forget_gone(listed, time.monotonic())
+            self._known.forget_gone(listed.keys(), time.monotonic())
             admission = self._admission()
-            unwanted = self._known.unwanted(listed, admission, wall_clock_us())
+            unwanted = self._known.unwanted(listed.keys(), admission, wall_clock_us()) | self._too_fast(listed)
             if not unwanted:
                 self._sessions, self._swept_revision = len(listed), admission.revision
                 if dropped:
                     self._say_dropped(dropped.values(), time.monotonic() - began_s)
                 return is_unlisted
-            is_unlisted |= not unwanted.keys() <= listed
+            is_unlisted |= not unwanted.keys() <= listed.keys()
             line.order(f"$SYS.REQ.SERVER.{line.server_id}.KICK", [b'{"cid":%d}' % number for number in unwanted])
             self._known.drop(unwanted)
             dropped.update(unwanted | dropped)
             await asyncio.sleep(limits.KICK_WAIT_S)
         raise BrokerError(f"{len(dropped)} sessions could not be dropped")
+
+    def _too_fast(self, listed: Mapping[int, Traffic]) -> dict[int, DeviceId | None]:
+        """The connections of devices that have to pause."""
+        now_s, devices = time.monotonic(), self._known.devices()
+        for device, pause in self._pace.look(listed, devices, now_s).items():
+            _log.warning("device_sends_too_much device=%s kept_out_s=%.0f", device, pause.length_s)
+            self._refused(RefusedConnection(device, CalloutReason.RATE_LIMITED, "", ""))
+        return {number: device for number, device in devices.items() if self._pace.is_held(device, now_s)}
 
     def _say_dropped(self, dropped: Collection[DeviceId | None], took_s: float) -> None:
         self._dropped += len(dropped)

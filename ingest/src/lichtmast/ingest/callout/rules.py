@@ -3,6 +3,7 @@
 Sans-IO. Everything that is not plainly allowed is refused; the reasons stand in docs/reference/mqtt.md.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Address
@@ -27,6 +28,7 @@ class CalloutReason(StrEnum):
     NO_CERTIFICATE = "no_certificate"
     CREDENTIALS_GIVEN = "credentials_given"
     CLIENT_ID_MISMATCH = "client_id_mismatch"
+    RATE_LIMITED = "rate_limited"
     TOO_LATE = "too_late"
 
 
@@ -40,8 +42,10 @@ class RefusedConnection:
     client_id: str
 
 
-def judge(request: Request, admission: Admission, now_us: int) -> Session | RefusedConnection:
-    """Whether this connection may stand, and as whose session."""
+def judge(
+    request: Request, admission: Admission, now_us: int, *, is_held: Callable[[DeviceId], bool]
+) -> Session | RefusedConnection:
+    """Whether this connection may stand, and as whose session; `is_held` tells who sent too much and has to pause."""
 
     def refused(reason: StrEnum, device: DeviceId | None = None) -> RefusedConnection:
         return RefusedConnection(device, reason, request.source, request.client_id[: limits.SHOWN_CHARACTERS_MAX])
@@ -61,6 +65,8 @@ def judge(request: Request, admission: Admission, now_us: int) -> Session | Refu
         return refused(CalloutReason.CREDENTIALS_GIVEN, verdict.device)
     if request.client_id != verdict.device.urn:
         return refused(CalloutReason.CLIENT_ID_MISMATCH, verdict.device)
+    if is_held(verdict.device):
+        return refused(CalloutReason.RATE_LIMITED, verdict.device)
     return Session(request.connection, verdict.device, verdict.serial, verdict.not_after_us)
 
 

@@ -25,9 +25,19 @@ class Session:
     not_after_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the server has taken from a connection since it stands."""
+
+    messages: int
+    size_bytes: int
+
+
 class _Connection(msgspec.Struct):
     cid: int
     authorized_user: str = ""
+    in_msgs: int = 0
+    in_bytes: int = 0
 
 
 class _Connections(msgspec.Struct):
@@ -42,9 +52,10 @@ class _Answer(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Answer)
 
 
-def read_listing(answer: bytes, own_user: str) -> set[int]:
-    """The connections of devices, from the server's answer to CONNZ. Raises BrokerError where it is none, or not whole.
+def read_listing(answer: bytes, own_user: str) -> dict[int, Traffic]:
+    """The connections of devices and what they sent, from the server's answer to CONNZ.
 
+    Raises BrokerError where it is none, or not whole.
     Only our own clients have a user name there: a session with a name would not survive a reload (docs/adr/0031).
     """
     try:
@@ -53,7 +64,8 @@ def read_listing(answer: bytes, own_user: str) -> set[int]:
         raise BrokerError("the list of connections cannot be read") from error
     if len(listed.connections) < listed.total:
         raise BrokerError(f"only {len(listed.connections)} of {listed.total} connections were listed")
-    return {one.cid for one in listed.connections if one.authorized_user != own_user}
+    devices = (one for one in listed.connections if one.authorized_user != own_user)
+    return {one.cid: Traffic(one.in_msgs, one.in_bytes) for one in devices}
 
 
 @dataclass(slots=True)
@@ -63,11 +75,13 @@ class Sessions:
     server_id: str = ""
     _admitted: dict[int, tuple[float, Session]] = field(default_factory=dict)
 
-    def begin(self, server_id: str) -> None:
-        """Another server, or the same after a restart: what was admitted before is gone with it."""
-        if server_id != self.server_id:
-            self.server_id = server_id
-            self._admitted.clear()
+    def begin(self, server_id: str) -> bool:
+        """Another server, or the same after a restart: what was admitted before is gone with it. Whether it is one."""
+        if server_id == self.server_id:
+            return False
+        self.server_id = server_id
+        self._admitted.clear()
+        return True
 
     def admit(self, session: Session, now_s: float) -> None:
         """Remember whom a connection was given to."""
@@ -80,6 +94,10 @@ class Sessions:
             for number, known in self._admitted.items()
             if number in listed or known[0] > now_s - AUTH_TIMEOUT_S
         }
+
+    def devices(self) -> dict[int, DeviceId]:
+        """Whose connection each is, as far as we admitted it."""
+        return {number: one.device for number, (_, one) in self._admitted.items()}
 
     def unwanted(self, listed: Collection[int], admission: Admission, now_us: int) -> dict[int, DeviceId | None]:
         """What has to go, and whose it is: sessions that the register took back, and connections of nobody."""

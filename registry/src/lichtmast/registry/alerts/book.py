@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from lichtmast.registry.alerts import inbox, life_cycle, rule_changes, rule_rows, stepping, windows
+from lichtmast.registry.alerts import inbox, life_cycle, retention, rule_changes, rule_rows, stepping, windows
 from lichtmast.registry.alerts.causes import Causes
 from lichtmast.registry.alerts.episode import Change, Episode, EpisodeState, Refused, RefusedFor
 from lichtmast.registry.alerts.groups import Membership
 from lichtmast.registry.alerts.inbox import EpisodeFile, InboxQuery, InboxRow
 from lichtmast.registry.alerts.ledger import Ledger
-from lichtmast.registry.alerts.limits import EPISODES_PAGE_MAX, FOLD_S
+from lichtmast.registry.alerts.limits import EPISODES_KEPT_US, EPISODES_PAGE_MAX, FOLD_S
 from lichtmast.registry.alerts.rule_rows import RuleReader, RuleVersion
 from lichtmast.registry.alerts.rules import AlertRule, document_of
 from lichtmast.registry.alerts.steps import (
@@ -115,6 +115,16 @@ class AlertBook:
         """
         with writing(self._engine) as connection:
             stepping.save(connection, self._reader, step, _now_us() if now_us is None else now_us)
+
+    def forget_old(self, *, now_us: int) -> int:
+        """Delete alerts that ended EPISODES_KEPT_US ago, with their history; how many. Daily is enough."""
+        forgotten = 0
+        while True:
+            with writing(self._engine) as connection:
+                portion = retention.forget(connection, now_us - EPISODES_KEPT_US)
+            forgotten += portion
+            if not portion:
+                return forgotten
 
     # Reads for people.
 

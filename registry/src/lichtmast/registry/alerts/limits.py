@@ -32,6 +32,8 @@ COMMENTS_MAX = 500
 """Comments on one episode."""
 FLAPS_NOTED_MAX = 200
 """Raisings of one episode that its history spells out; the count goes on."""
+EPISODES_KEPT_US = 5 * 365 * 24 * 3600 * 1_000_000
+"""How long an alert is kept after it ended."""
 EPISODES_PAGE_MAX = 1_000
 """Largest page of the inbox."""
 

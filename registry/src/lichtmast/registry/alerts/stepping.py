@@ -115,9 +115,8 @@ class _Episodes:
             return
         known = ledger.newest(_key(raised))
         members = causes.members(rule, raised.subject)
-        window_id = next(
-            (one.id for one in windows if one.from_us <= raised.at_us < one.until_us and one.covers(facts)), None
-        )
+        at_us = self._moment(raised)
+        window_id = next((one.id for one in windows if one.from_us <= at_us < one.until_us and one.covers(facts)), None)
         if window_id is None and members and all(one.in_maintenance for one in members):
             window_id = members[0].window_id  # the work that explains every member explains the group
         hold_s = limits.GROUPING_HOLD_S if causes.is_watched(rule) else 0
@@ -148,8 +147,12 @@ class _Episodes:
     def _windows(self, raised: Sequence[Transition]) -> list[MaintenanceWindow]:
         if not raised:
             return []
-        moments = [one.at_us for one in raised]
+        moments = [self._moment(one) for one in raised]
         return windows_over(self._connection, min(moments), max(moments))
+
+    def _moment(self, raised: Transition) -> int:
+        """When it happened, for the work that may explain it: what a clock puts into the future happens now."""
+        return min(raised.at_us, self._now_us)
 
     def _facts(self, raised: Sequence[Transition]) -> dict[Key, Facts]:
         wanted: dict[str, set[str]] = {}

@@ -10,10 +10,10 @@ import typer
 from lichtmast.registry.notifying import Channel, ChannelKind, DeliveryRecord, DeliveryState, parse_channel, secret_text
 from lichtmast.registry.people import Seal
 from lichtmast.suite.clock import now_us
+from lichtmast.suite.commands.data_folder import used_folder
 from lichtmast.suite.commands.output import DataOption, JsonOption, print_json
 from lichtmast.suite.commands.register import TenantOption, moment, open_register, print_line
 from lichtmast.suite.errors import OperatorError
-from lichtmast.suite.folder import Folder
 from lichtmast.suite.operator_actor import operator_actor
 from lichtmast.suite.remote import Remote
 from lichtmast.suite.unlock import unlock_secret
@@ -79,7 +79,7 @@ def add(  # noqa: PLR0913 - one parameter an option
         document["escalate"] = {"after_s": escalate_after * 60, "to": escalate_to}
     draft = parse_channel(tenant, document)
     with open_register(data) as registry:
-        seal = Seal.from_secret(unlock_secret(Folder.choose(data)))
+        seal = Seal.from_secret(unlock_secret(used_folder(data)))
         channel, secret = registry.notifying.put(draft, seal, by=operator_actor(), at_us=now_us())
     shown = None if secret is None else secret_text(secret)
     if as_json:
@@ -93,7 +93,7 @@ def add(  # noqa: PLR0913 - one parameter an option
 @app.command(name="test")
 def send_test(number: NumberArgument, data: DataOption = None, *, as_json: JsonOption = False) -> None:
     """Send a test message through the running Lichtmast, and print what the other side said. Exit code 1 for a no."""
-    folder = Folder.choose(data)
+    folder = used_folder(data)
     remote = Remote.find(folder)
     if remote is None:
         raise OperatorError(f"no Lichtmast runs on {folder.path}; start it with: lichtmast up --data {folder.path}")

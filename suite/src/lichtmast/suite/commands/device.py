@@ -14,6 +14,7 @@ from rich.markup import escape
 from lichtmast.registry import DeviceStatus, Registry
 from lichtmast.suite.clock import now_us
 from lichtmast.suite.commands import device_life
+from lichtmast.suite.commands.data_folder import used_folder
 from lichtmast.suite.commands.device_label import label
 from lichtmast.suite.commands.device_why import why
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
@@ -193,7 +194,7 @@ def _line(document: dict[str, Any]) -> str:
 
 
 def _running(data: Path | None) -> Remote:
-    folder = Folder.choose(data)
+    folder = used_folder(data)
     remote = Remote.find(folder)
     if remote is None:
         raise OperatorError(f"no Lichtmast runs on {folder.path}; start it with: lichtmast up --data {folder.path}")

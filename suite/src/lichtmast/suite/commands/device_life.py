@@ -16,10 +16,10 @@ from lichtmast.registry import Registry
 from lichtmast.registry.identity import CertificateRecord, Claim, IdentityBook, RevocationReason
 from lichtmast.registry.pki import Authority
 from lichtmast.suite.clock import now_us
+from lichtmast.suite.commands.data_folder import used_folder
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
 from lichtmast.suite.commands.register import lamppost, open_register
 from lichtmast.suite.errors import DeviceOrderError
-from lichtmast.suite.folder import Folder
 from lichtmast.suite.operator_actor import operator_actor
 from lichtmast.suite.unlock import unlock_secret
 from lichtmast.wire import DeviceId, parse_label
@@ -45,7 +45,7 @@ def claim(
 ) -> None:
     """Hang a labelled device on a lamppost and let it fetch its certificate, once."""
     wanted = parse_label(label)
-    folder = Folder.choose(data)
+    folder = used_folder(data)
     with Registry.open(folder.registry) as registry:
         opened = registry.identity.open_claim(
             wanted,
@@ -82,7 +82,7 @@ def replace(
 ) -> None:
     """Retire a device and claim the labelled one in its place; the lamppost's history goes on."""
     old, wanted = DeviceId.parse(device), parse_label(label)
-    folder = Folder.choose(data)
+    folder = used_folder(data)
     with Registry.open(folder.registry) as registry:
         opened = registry.identity.replace(
             old,

@@ -20,6 +20,7 @@ from lichtmast.registry import Registry
 from lichtmast.registry.limits import VALIDATION_TRIAL_DAYS_DEFAULT, VALIDATION_TRIAL_DAYS_MAX
 from lichtmast.registry.validation import RulesVersion
 from lichtmast.suite.clock import now_us
+from lichtmast.suite.commands.data_folder import used_folder
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, messages, print_json
 from lichtmast.suite.errors import OperatorError, SuiteError
 from lichtmast.suite.folder import Folder
@@ -145,7 +146,7 @@ def try_(
     as_json: JsonOption = False,
 ) -> None:
     """Hold a file of rules against what is stored, beside the rules that hold now; nothing is changed."""
-    folder, document = Folder.choose(data), read_document(file)
+    folder, document = used_folder(data), read_document(file)
     with messages.status("Trying"):
         remote = Remote.find(folder)
         told = (
@@ -228,7 +229,7 @@ def _try_here(folder: Folder, document: Mapping[str, Any], days: float) -> dict[
 
 @contextmanager
 def _register(data: Path | None) -> Iterator[Registry]:
-    folder = Folder.choose(data)
+    folder = used_folder(data)
     if not folder.registry.is_file():
         raise SuiteError(f"there is no register in {folder.path}; name the data folder with --data")
     with Registry.open(folder.registry) as registry:
