@@ -94,6 +94,10 @@ def test_percent_as_ratio_is_mended_by_a_rule_and_a_replay_that_is_killed_midway
         ("wrong_unit", sent, len(FLEET)),
         ("undecodable", 1, 1),
     ]
+    listed = quarantine(running, "list", "--entries", "--reason", "wrong_unit", "--limit", "3")
+    assert (len(listed["entries"]), listed["is_whole"]) == (3, False)
+    shown = quarantine(running, "show", listed["entries"][0]["entry"])
+    assert (shown["state"], shown["reason"], shown["device"]) == ("open", "wrong_unit", listed["entries"][0]["device"])
     told = quarantine(running, "discard", "--reason", "undecodable", "--because", "a bench test")
     assert told["discarded"] == 1
     balanced(running, 0, sent, discarded=1)
