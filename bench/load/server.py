@@ -1,6 +1,7 @@
 """A real Lichtmast in a process of its own, as `lichtmast up` composes it, and an operator who suspends its devices.
 
-The DTLS door's rate of handshakes is lifted: every device of the load is in one /64.
+Two limits are lifted: the DTLS door's rate of handshakes, because every device of the load is in one /64; and what one
+device may send over MQTT, because a few connections carry the packs of all.
 """
 
 import asyncio
@@ -98,6 +99,7 @@ def server(folder: Folder, *, secure: bool) -> Iterator[Server]:
 
 
 async def serve(folder: Folder, *, secure: bool) -> None:
+    from lichtmast.ingest.callout import limits
     from lichtmast.suite.secured import Secured
     from lichtmast.suite.service import running
     from lichtmast.suite.settings import SecureSettings, Settings
@@ -106,6 +108,7 @@ async def serve(folder: Folder, *, secure: bool) -> None:
     Secured.dtls = property(  # type: ignore[assignment, method-assign]
         lambda self: replace(delivered(self), handshakes_per_s=1e6, subnet_handshakes_per_s=1e6)
     )
+    limits.DEVICE_BURST_MESSAGES = limits.DEVICE_BURST_BYTES = 1 << 60  # type: ignore[misc]
     settings = Settings(
         http_port=0, mqtt_port=0, coap_port=0, sync_interval="1s", secure=SecureSettings(est_port=0) if secure else None
     )
