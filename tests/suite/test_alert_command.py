@@ -252,9 +252,8 @@ def test_a_wrong_folder_gets_no_register(tmp_path: Path) -> None:
     for words in (
         ["alert", "list"], ["rule", "list"], ["channel", "list"], ["audit"], ["audit", "--log"], ["export", table],
         ["quarantine", "list"], ["quarantine", "show", "1/0"], ["quarantine", "replay", "--all"],
-        ["channel", "test", "1"], ["validation", "history"], ["device", "why", "gm0402/lm-1"],
+        ["channel", "test", "1"], ["validation", "history"],
         ["device", "show", "gm0402/lm-1"], ["device", "retire", "gm0402/lm-1"],
-        ["ca", "show"], ["ca", "roll", "devices"],
     ):  # fmt: skip
         done = CliRunner().invoke(app, [*words, "--data", str(tmp_path / "empty")])
         assert "there is no register" in refused(done)

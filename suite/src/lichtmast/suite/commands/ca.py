@@ -13,7 +13,6 @@ from lichtmast.registry import Registry
 from lichtmast.registry.auditing import LOCAL_COMMAND
 from lichtmast.registry.pki import Authority, AuthorityAction, AuthorityKind, Told, log_authority
 from lichtmast.suite.clock import now_us
-from lichtmast.suite.commands.data_folder import used_folder
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
 from lichtmast.suite.folder import Folder
 from lichtmast.suite.unlock import unlock_secret
@@ -46,7 +45,7 @@ def init(
 @app.command()
 def show(data: DataOption = None, *, as_json: JsonOption = False) -> None:
     """Show every certificate of the authority: what it is for, its pin, and when it ends."""
-    authority = _open(used_folder(data))
+    authority = _open(Folder.choose(data))
     told = authority.certificates()
     if as_json:
         due = [kind.value for kind in authority.roll_due(now_us())]
@@ -70,7 +69,7 @@ def offline(
     data: DataOption = None,
 ) -> None:
     """Move the root's key out of the data folder, still encrypted with the unlock secret. Rolling over needs it."""
-    folder = used_folder(data)
+    folder = Folder.choose(data)
     there = _open(folder).take_root_offline(to)
     _log(folder, AuthorityAction.ROOT_OFFLINE, AuthorityKind.ROOT.value, file=there.name)
     console.print(f"The root's key is in {there} and no longer in the data folder.", markup=False, soft_wrap=True)
@@ -90,7 +89,7 @@ def roll(
     ] = False,
 ) -> None:
     """Follow an authority by a new one. The old one stays trusted until its last certificate has ended."""
-    folder = used_folder(data)
+    folder = Folder.choose(data)
     authority = _open(folder)
     if which is AuthorityKind.ROOT:
         if distrust_old:
@@ -115,7 +114,7 @@ def crl(
     file: Annotated[Path, typer.Argument(help="Where to write it, as PEM.", dir_okay=False)], data: DataOption = None
 ) -> None:
     """Write the revocation lists for programs that cannot ask the register. Daily: they end in a week."""
-    folder = used_folder(data)
+    folder = Folder.choose(data)
     authority = _open(folder)
     with Registry.open(folder.registry) as registry:
         revoked = registry.identity.revoked()
@@ -136,7 +135,7 @@ def server(
     for path in (chain, key):
         if path.exists():
             raise typer.BadParameter(f"{path} exists; remove it or choose another name")
-    folder = used_folder(data)
+    folder = Folder.choose(data)
     made = _open(folder).issue_server(hosts, now_us=now_us())
     _log(folder, AuthorityAction.SERVER_CERTIFIED, AuthorityKind.SERVERS.value, hosts=hosts, until_us=made.not_after_us)
     key.touch(mode=0o600)

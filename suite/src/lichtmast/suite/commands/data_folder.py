@@ -1,4 +1,4 @@
-"""The data folder of a command that works on what is there: a folder that is missing, or empty, is a wrong name."""
+"""The data folder of a command that only reads: a folder that is not there, or empty, is a wrong name."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,7 @@ from lichtmast.suite.folder import VARIABLE, Folder
 def used_folder(data: Path | None) -> Folder:
     """The folder that `Folder.choose` would choose. Raises SuiteError where no Lichtmast ever ran; makes nothing."""
     asked = Folder((data or Path(os.environ.get(VARIABLE) or "data")).absolute())
-    if not (asked.registry.is_file() or asked.store.is_dir() or asked.authority.is_dir()):
+    # One that runs has a register too.
+    if not asked.registry.is_file() and not asked.store.is_dir():
         raise SuiteError(f"there is no register in {asked.path}; name the data folder with --data")
     return Folder.choose(data)

@@ -7,9 +7,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from lichtmast.suite.commands.data_folder import used_folder
 from lichtmast.suite.commands.output import DataOption, JsonOption, console, print_json
 from lichtmast.suite.errors import OperatorError
+from lichtmast.suite.folder import Folder
 from lichtmast.suite.remote import Remote
 from lichtmast.wire import DeviceId
 
@@ -31,7 +31,7 @@ def why(
     as_json: JsonOption = False,
 ) -> None:
     """Tell why a device is quiet, and what to do next. Exit code 1 where it is quiet or something is wrong."""
-    folder, wanted = used_folder(data), DeviceId.parse(device)
+    folder, wanted = Folder.choose(data), DeviceId.parse(device)
     remote = Remote.find(folder)
     if remote is None:
         raise OperatorError(
