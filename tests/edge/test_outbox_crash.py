@@ -27,7 +27,7 @@ from lichtmast.edge.outbox import OutboxSettings
 from lichtmast.wire.faultpoint import arm, parse_faults
 arm(parse_faults(sys.argv[2]), leave=os._exit, sleep=time.sleep)
 clock = StillClock()
-outbox = open_outbox(Path(sys.argv[1]), clock, OutboxSettings(bytes_max=256 * 1024))
+outbox = open_outbox(Path(sys.argv[1]), clock, OutboxSettings(bytes_max=320 * 1024))
 while True:
     first = outbox.next_seq
     given = outbox.put([draft(float(seq), readings=8) for seq in range(first, first + 3)], clock.stamp())
@@ -67,7 +67,7 @@ def test_a_writer_killed_at_any_moment_gives_no_number_twice_and_leaves_no_hole_
     numbers = [seq for _, _, *given in reported for seq in given]
     assert len(numbers) == len(set(numbers)), "a number was given twice"
     assert len({epoch for epoch, *_ in reported}) == 1
-    outbox = open_outbox(path, StillClock(), OutboxSettings(bytes_max=256 * 1024))
+    outbox = open_outbox(path, StillClock(), OutboxSettings(bytes_max=320 * 1024))
     assert outbox.statistics().dropped_packs > 0, "it was never full, so no number had to be declared"
     outbox.put([draft()], StillClock().stamp())
     there = set(outbox.sendable())

@@ -8,7 +8,7 @@ import pytest
 from crash_disk import CrashDisk
 from outbox_parts import DEVICE, StillClock, draft, filled, flip, open_outbox, pack_of, values_of
 
-from lichtmast.edge.outbox import Outbox, OutboxSettings
+from lichtmast.edge.outbox import Outbox, OutboxSettings, limits
 from lichtmast.edge.outbox.log_check import log_is_damaged
 from lichtmast.edge.outbox.salvage import fresh_path, take_place
 from lichtmast.edge.outbox.storage import log_path
@@ -50,6 +50,12 @@ def test_every_flipped_bit_of_a_pack_is_found_and_the_pack_is_declared(path: Pat
         outbox.close()
 
 
+def used_pages(raw: bytes | bytearray) -> list[int]:
+    """Where pages begin that hold something."""
+    starts = range(0, len(raw), limits.PAGE_BYTES)
+    return [at for at in starts if raw[at : at + limits.PAGE_BYTES].count(0) < limits.PAGE_BYTES - 64]
+
+
 SHARE = pytest.mark.parametrize(
     "flips",
     [pytest.param(40, marks=pytest.mark.slow, id="some"), pytest.param(600, marks=pytest.mark.faults, id="many")],
@@ -65,8 +71,10 @@ def test_a_flipped_bit_anywhere_in_the_file_never_alters_a_pack_or_gives_a_numbe
     sound = path.read_bytes()
     chance = random.Random(3)  # noqa: S311 - repeatable
     replaced = damaged = 0
-    # Where the file says that it is a database, and anywhere: a few random ones may all miss what holds it together.
-    places = [0, *(chance.randrange(len(sound)) for _ in range(flips))]
+    # Where the file says that it is a database, and anywhere but in free pages: a few random ones may all miss what
+    # holds it together.
+    used = used_pages(sound)
+    places = [0, *(chance.choice(used) + chance.randrange(limits.PAGE_BYTES) for _ in range(flips))]
     for place in places:
         for left in path.parent.glob("outbox.db*"):
             left.unlink()
@@ -149,7 +157,8 @@ def test_what_reads_of_a_damaged_file_is_carried_over_with_its_times(path: Path,
     old_times = {value: pack_of(outbox, seq).records[0].time_us for seq, value in values_of(outbox).items()}
     outbox.close()
     raw = bytearray(path.read_bytes())
-    raw[10 * 4096 : 12 * 4096] = bytes(2 * 4096)
+    for at in used_pages(raw)[10:12]:
+        raw[at : at + limits.PAGE_BYTES] = bytes(limits.PAGE_BYTES)
     path.write_bytes(raw)
     again = open_outbox(path, clock)
     told = again.statistics()

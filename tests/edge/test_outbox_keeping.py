@@ -1,6 +1,8 @@
 """The outbox as its users know it: numbers, order, policies, times, and what it says about itself."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -319,3 +321,31 @@ def test_disk_that_was_claimed_is_never_given_back(path: Path, clock: StillClock
         sizes.append(path.stat().st_size)
     outbox.close()
     assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("packs_before", [1, 5, 60, 200])
+def test_a_disk_that_fills_up_leaves_the_newest_packs_their_place(
+    path: Path, clock: StillClock, monkeypatch: pytest.MonkeyPatch, packs_before: int
+) -> None:
+    """What was claimed behind the last page goes with the next checkpoint, and on a full disk it does not come back."""
+    outbox = open_outbox(path, clock, OutboxSettings(bytes_max=262_144))
+    claim = os.posix_fallocate
+
+    def refusing(handle: int, offset: int, size: int) -> None:
+        if size > os.fstat(handle).st_size:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        claim(handle, offset, size)
+
+    def put() -> None:
+        outbox.put([draft(float(outbox.next_seq), at_s=clock.now_s)], clock.stamp(error_s=0.0))
+
+    for _ in range(packs_before):
+        put()
+    monkeypatch.setattr(os, "posix_fallocate", refusing)
+    for _ in range(400):
+        put()
+        assert outbox.statistics().turned_away_drafts == 0
+    kept = sorted(outbox.sendable())
+    assert len(kept) > 20
+    assert kept[-1] == packs_before + 400, "the newest"
+    outbox.close()

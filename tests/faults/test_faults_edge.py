@@ -149,7 +149,7 @@ def test_f8_a_full_disk_drops_by_the_policy_and_counts_and_the_lamp_obeys(
     agent, tap = scene.agent, scene.tap
     state = card.seen_from_here
     agent.more, agent.interval_s = full_settings(policy), 0.1
-    card.leave(190_000)
+    card.leave(256_000)
     agent.start()
     scene.wait_acked(5)
     tap.swallow = True  # packs are lost on the way; commands and events pass

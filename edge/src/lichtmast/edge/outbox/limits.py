@@ -9,6 +9,11 @@ ROW_BYTES: Final = 128
 """What a pack takes beside its payload."""
 GROWTH_PAGES: Final = 64
 """The file claims disk in pieces of this, so that the file system is asked rarely."""
+ROOM_PAGES: Final = 12
+"""With fewer free pages than this the file grows after a commit: a usual pack then finds its place on a full disk too,
+once the oldest have gone."""
+ROOM_FRAMES: Final = 3
+"""What growing writes beside the pages themselves: the header, the schema, the list of free pages."""
 SPARE_PAGES: Final = 6
 """Kept free for what an insertion touches beside the pack: inner pages, the list of free pages, the declarations."""
 
@@ -19,7 +24,8 @@ LOG_SHARE: Final = 4
 LOG_BYTES_MAX: Final = 1024 * 1024
 """The write-ahead log takes a quarter of the bytes, and no more than this. Half of it fills before a checkpoint; the
 other half is room for the commit that went over."""
-LOG_FRAMES_MIN: Final = 8
+LOG_FRAMES_MIN: Final = 16
+"""Room for a growth by ROOM_PAGES."""
 
 PUT_DRAFTS_MAX: Final = 64
 """Drafts in one transaction; more are put in several."""

@@ -2,7 +2,8 @@
 
 `synchronous=FULL`: a commit has been through fsync when it returns. The write-ahead log is written back when it has a
 few hundred pages, so that a commit costs one fsync and a checkpoint's three are rare. Disk is claimed with
-posix_fallocate before a commit needs it: a full disk is found out while everything can still be refused in order.
+posix_fallocate before a commit needs it: a full disk is found out while everything can still be refused in order. What
+is claimed becomes free pages of the database, because a checkpoint cuts off whatever lies behind its last page.
 
 Will not: know what is in the tables, or try again after an error. Whoever gets an OutboxBrokenError opens anew.
 """
@@ -27,6 +28,8 @@ _VERSION_MAX: Final = 2
 """Where a database file says who may write and who may read it ("Database File Format", section 1.3.3)."""
 _FRAME_BYTES: Final = limits.PAGE_BYTES + 24
 """A page in the write-ahead log, with its header."""
+_OVERFLOW_BYTES: Final = limits.PAGE_BYTES - 4
+"""What a page of a large value holds beside the number of the next one ("Database File Format", section 1.6)."""
 
 
 class Cursor(Protocol):
@@ -125,6 +128,7 @@ class Storage:
         self.path = path
         log_bytes = log_bytes_of(bytes_max)
         self._log_bytes = log_bytes
+        self._frames = log_bytes // 2 // _FRAME_BYTES
         self._claimed_bytes = 0
         self.pages_max = max(limits.PAGES_MIN, (bytes_max - log_bytes) // limits.PAGE_BYTES)
         with broken_by(path):
@@ -136,7 +140,7 @@ class Storage:
             try:
                 self.connection = connect(path)
                 try:
-                    self._prepare(log_bytes // 2 // _FRAME_BYTES)
+                    self._prepare()
                     if is_new:
                         sync_folder(path.parent)
                     self._check()
@@ -145,6 +149,7 @@ class Storage:
                     self.checkpoint()
                     with contextlib.suppress(OSError):  # Without it a full disk is only met later.
                         _claim_file(log_path(path), log_bytes)
+                    self._keep_room()
                 except BaseException:
                     self.connection.close()
                     raise
@@ -152,7 +157,7 @@ class Storage:
                 os.close(self._handle)
                 raise
 
-    def _prepare(self, frames: int) -> None:
+    def _prepare(self) -> None:
         execute = self.connection.execute
         for pragma in (
             f"page_size={limits.PAGE_BYTES}",
@@ -160,7 +165,7 @@ class Storage:
             "locking_mode=EXCLUSIVE",
             "journal_mode=WAL",
             "synchronous=FULL",
-            f"wal_autocheckpoint={frames}",
+            f"wal_autocheckpoint={self._frames}",
             f"journal_size_limit={self._log_bytes}",
             # Debian builds SQLite to overwrite what is deleted; that is for secrets, and wears out a card.
             "secure_delete=OFF",
@@ -198,6 +203,7 @@ class Storage:
             log = log_path(self.path)
             if log.exists() and log.stat().st_size > 2 * self._log_bytes:
                 self.checkpoint()
+            self._keep_room()
 
     def checkpoint(self) -> None:
         """Write the whole log back into the file, durably."""
@@ -208,22 +214,50 @@ class Storage:
 
     def free_pages(self, needed: int) -> int:
         """How many pages can still be used, disk for them claimed; looks no further than what is `needed`."""
-        count = int(self.connection.execute("PRAGMA page_count").fetchone()[0])
-        free = int(self.connection.execute("PRAGMA freelist_count").fetchone()[0])
+        count, free = self._pages()
         if free < needed and count < self.pages_max:
             self._claim(min(self.pages_max, count + needed))
         # Pages that the file had in an earlier, larger life may be used, up to what it may use today.
         claimed = min(self.pages_max, os.fstat(self._handle).st_size // limits.PAGE_BYTES)
         return min(self.pages_max - (count - free), free + max(0, claimed - count))
 
+    def _keep_room(self) -> None:
+        """Keep free pages in the database for the next pack: what else is claimed, the next checkpoint may cut off.
+
+        On a disk that has filled up meanwhile it would be gone for good, and with a small file every pack after it.
+        SQLite has no call for this; a table that comes and goes within a transaction leaves its pages free. They all go
+        through the log, so there are no more of them than the half of it that every commit finds empty.
+        """
+        count, free = self._pages()
+        wanted = min(limits.GROWTH_PAGES, self._frames - limits.ROOM_FRAMES) - free
+        log = log_path(self.path)
+        if free >= limits.ROOM_PAGES or not log.exists() or log.stat().st_size < self._log_bytes:
+            return
+        self._claim(min(self.pages_max, count + wanted))
+        new = min(wanted, os.fstat(self._handle).st_size // limits.PAGE_BYTES - count)
+        if new < limits.ROOM_FRAMES:
+            return
+        execute = self.connection.execute
+        execute("BEGIN IMMEDIATE")
+        execute("CREATE TABLE room (bytes BLOB)")
+        execute("INSERT INTO room VALUES (zeroblob(?))", ((free + new - 1) * _OVERFLOW_BYTES,))  # one is the table's
+        execute("DROP TABLE room")
+        execute("COMMIT")
+
+    def _pages(self) -> tuple[int, int]:
+        """How many pages the database has, and how many of them are free."""
+        execute = self.connection.execute
+        return tuple(int(execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count"))  # type: ignore[return-value]
+
     def _claim(self, pages: int) -> None:
-        """Make the file so long, with disk under all of it. A checkpoint cuts off what is not used yet; then again."""
-        roomy = min(self.pages_max, -(-pages // limits.GROWTH_PAGES) * limits.GROWTH_PAGES)
-        for wanted in (roomy, pages):
-            if os.fstat(self._handle).st_size >= pages * limits.PAGE_BYTES:
-                break
+        """Make the file so long, with disk under all of it, and no longer.
+
+        SQLite takes a database for damaged whose file is much shorter than its log says, as it is after a power cut
+        that took back a length to which nothing was written.
+        """
+        if os.fstat(self._handle).st_size < pages * limits.PAGE_BYTES:
             with contextlib.suppress(OSError):  # The disk is full for this much; the policy decides what goes.
-                os.posix_fallocate(self._handle, 0, wanted * limits.PAGE_BYTES)
+                os.posix_fallocate(self._handle, 0, pages * limits.PAGE_BYTES)
         # What fails may have claimed a part.
         self._claimed_bytes = os.fstat(self._handle).st_size // limits.PAGE_BYTES * limits.PAGE_BYTES
 
