@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from shutil import copyfile
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from notification_town import HERE, MINUTE_US, NotificationTown, notification_town
@@ -21,7 +22,7 @@ from lichtmast.ingest.notifying import Notifier
 from lichtmast.ingest.notifying.limits import GIVE_UP_S, RETRY_MAX_S, RETRY_S, SENDERS_MAX
 from lichtmast.ingest.notifying.patience import next_try_us
 from lichtmast.registry import Registry, RegistryBusyError
-from lichtmast.registry.notifying import Answer, DeliveryState, Letter, UnknownChannelError
+from lichtmast.registry.notifying import Answer, DeliveryState, Letter, NotificationBook, UnknownChannelError
 from lichtmast.wire.faultpoint import EXIT_CODE
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -122,6 +123,52 @@ def test_a_message_that_was_refused_is_tried_again_and_then_given_up_in_the_open
     assert states(town) == ["failed"]
     assert len({one.id for one in post.letters}) == 1
     assert "notification_given_up" in caplog.text
+
+
+class SlowBook:
+    """The book, whose second answer about letters is on its way until somebody lets it go."""
+
+    def __init__(self, book: NotificationBook) -> None:
+        self._book = book
+        self._asked = 0
+        self.has_answered = threading.Event()
+        self.may_go = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the book has
+        return getattr(self._book, name)
+
+    def letters(self, now_us: int) -> list[Letter]:
+        found = self._book.letters(now_us)
+        self._asked += 1
+        if self._asked == 2:
+            self.has_answered.set()
+            assert self.may_go.wait(60)
+        return found
+
+
+@pytest.mark.slow
+def test_a_letter_that_arrives_while_the_book_is_asked_is_not_sent_again(town: NotificationTown) -> None:
+    post, book = Sends(), SlowBook(town.book)
+    town.channel()
+    town.notice()
+
+    async def scenario() -> None:
+        post.hold = asyncio.Event()
+        notifier = Notifier(cast("NotificationBook", book), post, lambda: town.now_us, lambda: 0.0)
+        task = asyncio.create_task(notifier.run())
+        await until(book.has_answered.is_set)
+        post.hold.set()
+        await until(lambda: states(town) == ["sent"])
+        await until(lambda: notifier.sent == 1)
+        book.may_go.set()
+        town.notice()
+        await until(lambda: states(town) == ["sent", "sent"])
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(scenario())
+    assert len(post.letters) == 2, "one for each notice"
 
 
 @pytest.mark.slow

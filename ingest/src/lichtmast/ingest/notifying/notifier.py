@@ -76,8 +76,11 @@ class Notifier:
     async def _start_due(self, group: asyncio.TaskGroup) -> None:
         while await asyncio.to_thread(self._book.advance, self._clock_us()):
             pass
+        # A channel that was busy when the book was asked may have settled since: what the book said is old then. What
+        # waits for it comes at the next round, which its end asks for.
+        was_busy = frozenset(self._busy)
         for letter in await asyncio.to_thread(self._book.letters, self._clock_us()):
-            if letter.channel.id not in self._busy:
+            if letter.channel.id not in was_busy:
                 self._busy.add(letter.channel.id)
                 group.create_task(self._carry(letter), name=f"notify-{letter.channel.id}")
 
