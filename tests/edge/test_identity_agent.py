@@ -58,8 +58,9 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
                 yield Scene(town, node, stand, broker, server, agent)
         finally:
             agent.end()
-            serving.cancel()
-            await asyncio.wait([serving])
+            while not serving.done():  # Python 3.11's wait_for loses a cancellation that meets what it waited for
+                serving.cancel()
+                await asyncio.wait([serving], timeout=1)
 
 
 def of_process(pid: int, name: str) -> bytes:
